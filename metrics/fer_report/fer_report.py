@@ -1,0 +1,143 @@
+"""The `evaluate` module behind every report: how well a classifier tells facial expressions apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+_LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+_BINS = 15
+
+_DESCRIPTION = """\
+Accuracy, macro and weighted precision / recall / F1, the same for each class, and the confusion matrix; with the
+probabilities of the classes also expected calibration error, Brier score and negative log-likelihood.
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions (`list[int]`): predicted class ids.
+    references (`list[int]`): true class ids.
+    prediction_scores (`list[list[float]]`, *optional*): probabilities of all classes, a row an image, summing to 1.
+    labels (`list[str]`, *optional*): names of the classes in the order of their ids; by default the seven expressions
+        Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral.
+
+Returns:
+    num_images (`int`), accuracy, macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall,
+    weighted_f1 (`float`, 0 to 1), per_class (name -> precision, recall, f1, support), confusion_matrix
+    (`list[list[int]]`, a row a true class, a column a predicted one) and absent_classes (`list[str]`).
+
+    Macro averages run over the classes that occur among references or predictions, as scikit-learn's do; the others are
+    listed in absent_classes. A class that is never predicted has precision 0, one that never occurs has recall 0.
+
+    With prediction_scores also expected_calibration_error (15 bins of equal width, closed on the right, of the
+    probability of the predicted class; Guo et al., ICML 2017), brier_score (squared distance to the one-hot truth
+    summed over classes, 0 to 2) and negative_log_likelihood (natural logarithm; probabilities below 1e-15 count as 1e-15).
+
+Raises:
+    ValueError: if there are no images, lengths differ, an id is not that of a class, or a row of scores is not a
+        distribution over the classes.
+
+Examples:
+    >>> fer_report = evaluate.load("metrics/fer_report")
+    >>> report = fer_report.compute(predictions=[3, 3, 6, 0], references=[3, 3, 3, 0])
+    >>> report["accuracy"]
+    0.75
+    >>> report["per_class"]["Happy"]
+    {'precision': 1.0, 'recall': 0.6666666666666666, 'f1': 0.8, 'support': 3}
+"""
+
+_CITATION = """\
+@inproceedings{guo2017calibration,
+  title = {On Calibration of Modern Neural Networks},
+  author = {Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.},
+  booktitle = {International Conference on Machine Learning},
+  year = {2017}
+}
+"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class FERReport(evaluate.Metric):
+    """Report on a classifier of facial expressions."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[int],
+        references: Sequence[int],
+        prediction_scores: Sequence[Sequence[float]] | None = None,
+        labels: Sequence[str] = _LABELS,
+    ) -> dict[str, Any]:
+        predictions, references = np.asarray(predictions), np.asarray(references)
+        if len(references) == 0:
+            raise ValueError("fer_report needs at least one image")
+        for name, ids in (("predictions", predictions), ("references", references)):
+            if ids.min() < 0 or ids.max() >= len(labels):
+                raise ValueError(f"{name} must be ids from 0 to {len(labels) - 1}, got {ids.min()} to {ids.max()}")
+        ids = np.arange(len(labels))
+        present = np.union1d(predictions, references)
+
+        def scores_of(classes: np.ndarray, average: str | None) -> tuple[Any, Any, Any, Any]:
+            return precision_recall_fscore_support(
+                references, predictions, labels=classes, average=average, zero_division=0
+            )
+
+        report: dict[str, Any] = {
+            "num_images": len(references),
+            "accuracy": float(accuracy_score(references, predictions)),
+        }
+        for average in ("macro", "weighted"):
+            names = (f"{average}_precision", f"{average}_recall", f"{average}_f1")
+            report |= {name: float(value) for name, value in zip(names, scores_of(present, average)[:3], strict=True)}
+        report["per_class"] = {
+            label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+            for label, p, r, f, s in zip(labels, *scores_of(ids, None), strict=True)
+        }
+        report["confusion_matrix"] = confusion_matrix(references, predictions, labels=ids).tolist()
+        report["absent_classes"] = [label for index, label in enumerate(labels) if index not in present]
+        if prediction_scores is not None:
+            scores = _checked_scores(prediction_scores, len(references), len(labels))
+            report |= _probabilistic_scores(scores, predictions, references)
+        return report
+
+
+def _checked_scores(prediction_scores: Sequence[Sequence[float]], num_images: int, num_labels: int) -> np.ndarray:
+    scores = np.asarray(prediction_scores, dtype=np.float64)
+    if scores.shape != (num_images, num_labels):
+        raise ValueError(f"prediction_scores must be [{num_images}, {num_labels}], got {list(scores.shape)}")
+    wrong = ~(np.isfinite(scores).all(axis=1) & (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) < 1e-3))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"prediction_scores must be probabilities that sum to 1; row {row} is {scores[row].tolist()} "
+            f"({int(wrong.sum())} such rows)"
+        )
+    return scores
+
+
+def _probabilistic_scores(scores: np.ndarray, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+    rows = np.arange(len(references))
+    confidence = scores[rows, predictions]
+    correct = predictions == references
+    edges = np.linspace(0, 1, _BINS + 1)
+    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
+    # |mean(correct) - mean(confidence)| of each bin, weighted by its share of the images
+    gaps = np.bincount(bins, weights=correct.astype(float) - confidence, minlength=_BINS)
+    one_hot = np.eye(scores.shape[1])[references]
+    return {
+        "expected_calibration_error": float(np.abs(gaps).sum() / len(references)),
+        "brier_score": float(((scores - one_hot) ** 2).sum(axis=1).mean()),
+        "negative_log_likelihood": float(-np.log(np.clip(scores[rows, references], 1e-15, None)).mean()),
+    }

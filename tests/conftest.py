@@ -1,0 +1,24 @@
+"""Keeps the tests off the network and out of the user's caches. The libraries read these variables when imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+CACHE = tempfile.mkdtemp(prefix="involvit-tests-")
+
+# A user's own settings of the single caches would win over HF_HOME.
+for name in ("HF_DATASETS_CACHE", "HF_EVALUATE_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HF_MODULES_CACHE"):
+    os.environ.pop(name, None)
+os.environ.update(
+    HF_HOME=CACHE,
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_EVALUATE_OFFLINE="1",
+    NO_ALBUMENTATIONS_UPDATE="1",
+)
+
+
+def pytest_unconfigure():
+    shutil.rmtree(CACHE, ignore_errors=True)

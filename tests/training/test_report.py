@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training import report
+
+LABELS = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
+HISTORY = [
+    {
+        "epoch": e,
+        "step": 10 * e,
+        "train_loss": 2 / e,
+        "validation_loss": 2.2 / e,
+        "accuracy": 0.1 * e,
+        "macro_f1": 0.09 * e,
+    }
+    for e in range(1, 6)
+]
+
+
+@pytest.fixture
+def metrics():
+    counts = np.random.default_rng(0).integers(0, 20, (7, 7)) + np.diag([50] * 7)
+    per_class = {
+        label: {"precision": 0.5, "recall": 0.25 + 0.1 * i, "f1": 0.3, "support": 10 + i}
+        for i, label in enumerate(LABELS)
+    }
+    return {
+        "num_images": int(counts.sum()),
+        "accuracy": 0.625,
+        "macro_precision": 0.61,
+        "macro_recall": 0.59,
+        "macro_f1": 0.58765,
+        "per_class": per_class,
+        "confusion_matrix": counts.tolist(),
+    }
+
+
+def test_the_table_sets_the_run_beside_the_published_figures_marked_as_such(metrics):
+    lines = report.format_table(metrics, "faces, group split", 0.2789).splitlines()
+    rows = {line.split("  ")[0]: line.split() for line in lines}
+    assert rows["this run"][-4:] == ["0.6250", "0.6100", "0.5900", "0.5877"]
+    assert rows["largest class"][-4:] == ["0.2789", "-", "-", "-"]
+    assert rows["SFEW baseline"][-4:] == ["0.1900", "-", "-", "-"]
+    assert rows["Island Loss"][-4:] == ["0.5252", "-", "-", "-"]
+    assert rows["RAN"][-4:] == ["0.5640", "-", "-", "-"]
+    assert rows["Liu: transformer + involution"][-4:] == ["0.6471", "0.6847", "0.6565", "0.6615"]
+    assert sum("published, SFEW" in line for line in lines) == 4
+    assert "published" not in lines[2]
+
+
+def test_the_table_of_classes_has_them_in_order(metrics):
+    lines = report.format_per_class(metrics).splitlines()[2:]
+    assert [line.split()[0] for line in lines] == LABELS
+    assert lines[2].split() == ["Fear", "0.5000", "0.4500", "0.3000", "12"]
+
+
+def test_the_confusion_matrix_shows_every_count_in_its_place(metrics):
+    (axes, _) = report.confusion_matrix_figure(metrics).axes
+    counts = np.asarray(metrics["confusion_matrix"])
+    assert [label.get_text() for label in axes.get_yticklabels()] == LABELS
+    for text in axes.texts:
+        column, row = text.get_position()
+        count, share = text.get_text().split("\n")
+        assert int(count) == counts[row, column]
+        assert share == f"{counts[row, column] / counts[row].sum():.0%}"
+    assert len(axes.texts) == 49
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_the_curves_are_those_of_the_history(number):
+    loss, score = report.training_curves_figure(HISTORY[:number]).axes
+    curves = {line.get_label(): line.get_xydata().tolist() for axes in (loss, score) for line in axes.lines}
+    assert curves["validation"] == [[e["epoch"], e["validation_loss"]] for e in HISTORY[:number]]
+    assert curves["macro F1"] == [[e["epoch"], e["macro_f1"]] for e in HISTORY[:number]]
+
+
+def test_the_report_is_strict_json_beside_two_pictures(metrics, tmp_path):
+    report.write_report(tmp_path, metrics, HISTORY, {"seed": 1, "best": float("-inf"), "sizes": (1, float("nan"))})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    written = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert written == {"metrics": metrics, "history": HISTORY, "run": {"seed": 1, "best": None, "sizes": [1, None]}}
+    assert {p.name for p in tmp_path.iterdir()} == {"report.json", "confusion_matrix.png", "training_curves.png"}
+    for name in ("confusion_matrix.png", "training_curves.png"):
+        assert np.asarray(Image.open(tmp_path / name)).std() > 10
+
+
+def test_a_failure_leaves_nothing_half_written(metrics, tmp_path):
+    (tmp_path / "report.json").write_text("before")
+    with pytest.raises(TypeError):
+        report.write_report(tmp_path, metrics, HISTORY, {"value": object()})
+    assert (tmp_path / "report.json").read_text() == "before"
+    assert not [p.name for p in tmp_path.iterdir() if "unfinished" in p.name]
