@@ -72,7 +72,10 @@ def _fit_position_embeddings(embeddings: Tensor, vit: HybridViT, has_class_token
     """[1, prefix + n * n, C] of the checkpoint -> [1, prefix + h * w, C] of the model."""
     num_patches = embeddings.shape[1] - has_class_token
     if math.isqrt(num_patches) ** 2 != num_patches:
-        raise CheckpointError(f"{source}: pos_embed {list(embeddings.shape)} does not hold a square grid of patches")
+        class_token = " beside its cls_token" if has_class_token else ", and there is no cls_token"
+        raise CheckpointError(
+            f"{source}: pos_embed {list(embeddings.shape)} does not hold a square grid of patches{class_token}"
+        )
     if has_class_token and not vit.num_prefix_tokens:
         embeddings = embeddings[:, 1:]
     prefix = int(has_class_token and vit.num_prefix_tokens > 0)
