@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClass
 
 from .configuration_involvit import InvolViTConfig
 from .hybrid_vit import HybridViT
-from .rednet import Bottleneck, RedNet
+from .rednet import RedNet
 
 
 class InvolViTFusion(nn.Module):
@@ -62,14 +62,15 @@ class InvolViTPreTrainedModel(PreTrainedModel):
             init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, Bottleneck):
-            init.zeros_(module.bn3.weight)
         elif isinstance(module, HybridViT):
             init.trunc_normal_(module.pos_embed, std=0.02)
             if module.cls_token is not None:
                 init.normal_(module.cls_token, std=1e-6)
         else:
             super()._init_weights(module)
+            # Marked on the norm itself: the library skips a module without parameters of its own, such as its block.
+            if getattr(module, "starts_at_zero", False):
+                init.zeros_(module.weight)
 
 
 class InvolViTModel(InvolViTPreTrainedModel):

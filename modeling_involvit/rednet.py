@@ -40,6 +40,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
+        self.bn3.starts_at_zero = True  # for who initialises it: the block starts as its shortcut
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
@@ -111,8 +112,8 @@ class RedNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes) if num_classes else None
         self.gradient_checkpointing = False
         for module in self.modules():
-            if isinstance(module, Bottleneck):
-                nn.init.zeros_(module.bn3.weight)  # each block starts as the identity
+            if getattr(module, "starts_at_zero", False):
+                nn.init.zeros_(module.weight)
             elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
