@@ -17,6 +17,7 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     HF_EVALUATE_OFFLINE="1",
     NO_ALBUMENTATIONS_UPDATE="1",
+    TQDM_DISABLE="1",  # a failing test shows its output
 )
 
 

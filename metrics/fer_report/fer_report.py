@@ -36,7 +36,7 @@ Returns:
 
     With prediction_scores also expected_calibration_error (15 bins of equal width, closed on the right, of the
     probability of the predicted class; Guo et al., ICML 2017), brier_score (squared distance to the one-hot truth
-    summed over classes, 0 to 2) and negative_log_likelihood (natural logarithm; probabilities below 1e-15 count as 1e-15).
+    summed over classes, 0 to 2) and negative_log_likelihood (natural logarithm, of at least 1e-15).
 
 Raises:
     ValueError: if there are no images, lengths differ, an id is not that of a class, or a row of scores is not a

@@ -1,0 +1,6 @@
+"""Images on disk, on the Hub or rendered -> a `datasets` DatasetDict, or Parquet ready for the Hub."""
+
+from .fer_dataset import load_fer_dataset
+from .labels import LABELS
+
+__all__ = ["LABELS", "load_fer_dataset"]

@@ -1,0 +1,159 @@
+"""Builds Parquet data sets, draws faces and finds duplicates.
+
+python -m dataset_script build --data wildfaces.zip --split group --out DIR
+python -m dataset_script render --images 700 --size 112 --seed 0 --out DIR
+python -m dataset_script duplicates --data wildfaces.zip
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm.auto import tqdm
+
+from .duplicates import find_duplicates
+from .fer_dataset import RENDERED, SPLITS, load_fer_dataset
+from .labels import LABELS
+from .output_folder import output_folder
+from .parquet_repo import CONTENT, write_parquet_repo
+from .rendered_faces import rendered_faces
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `load_fer_dataset` as flags. A flag that is not given is not passed on: the default is there."""
+    default = {name: parameter.default for name, parameter in inspect.signature(load_fer_dataset).parameters.items()}
+
+    def add(name: str, kind: type, text: str, **more: Any) -> None:
+        text = text if default[name] is None else f"{text} (default: {default[name]})"
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text, **more)
+
+    parser.add_argument(
+        "--data",
+        required=True,
+        help=f"folder, zip or tar of class folders, fer2013.csv, folder of Parquet files, Hub id, or {RENDERED!r}",
+    )
+    add(
+        "split",
+        str,
+        "into training and validation (default: official if the data has it, else stratified)",
+        choices=SPLITS,
+    )
+    add("seed", int, "of the split and of rendered faces")
+    add("validation_fraction", float, "share of the images for validation")
+    add("n_folds", int, "number of folds of the k-fold splits")
+    add("fold", int, "which fold is for validation")
+    add("group_pattern", str, "regular expression with one group: the film or person in a file name")
+    add("on_error", str, "at input that cannot be used", choices=("stop", "skip"))
+    add("rendered_images", int, f"how many faces --data {RENDERED} draws")
+    add("rendered_size", int, "their height and width in pixels")
+    add("cache_dir", str, "another place for the cache of read images")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m dataset_script", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    build = commands.add_parser("build", help="write Parquet shards and a data set card")
+    _add_data_flags(build)
+    build.add_argument(
+        "--drop_duplicates",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="drop training images that duplicate one of another part",
+    )
+
+    render = commands.add_parser("render", help="write rendered faces as class folders of PNG files")
+    render.add_argument("--images", type=int, default=700, help="how many (default: 700)")
+    render.add_argument("--size", type=int, default=112, help="height and width in pixels (default: 112)")
+    render.add_argument("--seed", type=int, default=0, help="(default: 0)")
+
+    for command in (build, render):
+        command.add_argument("--out", type=Path, required=True, help="folder to write")
+        command.add_argument("--overwrite", action="store_true", help="replace the folder if this command wrote it")
+
+    duplicates = commands.add_parser("duplicates", help="print duplicate images in different parts")
+    _add_data_flags(duplicates)
+    return parser.parse_args(arguments)
+
+
+def build(out: Path, overwrite: bool, **load_arguments: Any) -> None:
+    """Writes the Parquet shards and card of what `load_fer_dataset` returns for the same arguments."""
+    with output_folder(out, overwrite, CONTENT) as folder:
+        dataset = load_fer_dataset(**load_arguments)
+        used = inspect.signature(load_fer_dataset).bind(**load_arguments)
+        used.apply_defaults()
+        source = Path(used.arguments["data"])
+        if source.expanduser().exists():
+            used.arguments["data"] = source.name  # the card is published: it tells nothing of this machine
+        left_out = {"cache_dir"} if str(source) == RENDERED else {"cache_dir", "rendered_images", "rendered_size"}
+        shown = {
+            name: value
+            for name, value in used.arguments.items()
+            if name not in left_out and value is not None and value is not False
+        }
+        flags = [
+            f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}" for name, value in shown.items()
+        ]
+        write_parquet_repo(dataset, folder, out.absolute().name, " ".join(["python -m dataset_script build", *flags]))
+    print(f"{out}: " + ", ".join(f"{rows.num_rows} {split}" for split, rows in dataset.items()))
+
+
+def render(out: Path, overwrite: bool, images: int, size: int, seed: int) -> None:
+    """Writes rendered faces as `CLASS/NAME.png`."""
+    with output_folder(out, overwrite, LABELS) as folder:
+        for face in tqdm(rendered_faces(images, size, seed), total=images, desc="Rendering", unit=" faces"):
+            path = folder / face.path
+            path.parent.mkdir(exist_ok=True)
+            face.image.save(path)
+    print(f"{out}: {images} faces")
+
+
+def report_duplicates(**load_arguments: Any) -> None:
+    """Prints each pair of images in different parts that are exact or near duplicates."""
+    pairs = find_duplicates(load_fer_dataset(**load_arguments))
+    for pair in pairs:
+        kind = "exact" if pair.exact else f"near ({pair.distance} bits)"
+        print(f"{kind}\t{pair.split_a}: {pair.path_a}\t{pair.split_b}: {pair.path_b}")
+    exact = sum(pair.exact for pair in pairs)
+    print(f"{len(pairs)} duplicate pairs across the split, {exact} of them exact")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments (`Sequence[str]`, *optional*): the command line; that of the process by default.
+
+    Returns:
+        `int`: 0, or 2 after one line `error: ...` for input that cannot be used, or 130 when interrupted.
+    """
+    logging.basicConfig(format="%(message)s")
+    options = vars(_parse(arguments))
+    command = {"build": build, "render": render, "duplicates": report_duplicates}[options.pop("command")]
+    try:
+        command(**options)
+    except (ValueError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What happens to input that cannot be used: the first piece stops the reading, or all are left out and listed."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import Image
+
+MAX_PIXELS = 64 * 2**20
+MAX_FILE_BYTES = 256 * 2**20
+# Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+
+
+class BadInput:
+    """Receives each piece of input that cannot be used.
+
+    Args:
+        source (`str`): what is being read, named in the error.
+        on_error (`str`): `"stop"` raises at the first piece, `"skip"` collects them in `left_out`.
+
+    Raises:
+        ValueError: if `on_error` is neither.
+    """
+
+    def __init__(self, source: str, on_error: str) -> None:
+        if on_error not in ("stop", "skip"):
+            raise ValueError(f"on_error is {on_error!r}; it is 'stop' or 'skip'.")
+        self.source = source
+        self.on_error = on_error
+        self.left_out: list[str] = []
+
+    def add(self, name: str, problem: str) -> None:
+        """Records one file, row or folder that is left out.
+
+        Args:
+            name (`str`): which one, as a path inside the source.
+            problem (`str`): what is wrong with it; reads on after the name: `"is truncated"`.
+
+        Raises:
+            ValueError: with `on_error="stop"`.
+        """
+        if self.on_error == "stop":
+            raise ValueError(
+                f"{self.source}: {name} {problem}. Repair or remove it, or leave out all such input with on_error=skip."
+            )
+        self.left_out.append(f"{name} {problem}")
+
+    def report(self) -> str:
+        """Returns how many pieces were left out and which, one a line; the empty string for none."""
+        if not self.left_out:
+            return ""
+        return "\n".join([f"left out {len(self.left_out)}:", *(f"- {line}" for line in self.left_out)])
+
+
+def image_problem(data: bytes) -> str | None:
+    """Returns what is wrong with an encoded image, or None if it decodes to the last pixel.
+
+    The size in the header is checked before anything is decoded.
+
+    Args:
+        data (`bytes`): the encoded image.
+
+    Returns:
+        `str`, *optional*: the problem, worded for `BadInput.add`.
+    """
+    if not data:
+        return "is empty (0 bytes)"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a size that Pillow merely warns of is refused below
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                return f"has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed"
+            image.load()
+    except Image.DecompressionBombError:
+        return f"has more than the {MAX_PIXELS:,} pixels allowed"
+    except Image.UnidentifiedImageError:
+        return "is not an image"
+    except Exception as error:  # what a decoder raises on broken bytes is not limited to a few types
+        return f"is truncated or damaged ({error})"
+    return None

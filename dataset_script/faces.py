@@ -1,0 +1,95 @@
+"""One labelled image on its way from a source into the data set, and who or what is on it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
+UNLABELLED = -1
+
+_PART_NAMES = {
+    TRAIN: ("train", "training"),
+    VALIDATION: ("val", "valid", "validation", "dev", "publictest"),
+    TEST: ("test", "testing", "privatetest"),
+}
+_PART_OF = {alias: part for part, aliases in _PART_NAMES.items() for alias in aliases}
+
+# The file name up to its trailing numbers: Airheads_000519240_00000005 -> Airheads, Al_Gore_0002 -> Al_Gore. A name
+# that only says what kind of file it is, such as FER2013's Training_10118481, tells nobody apart.
+GROUP_PATTERN = (
+    r"(?!(?i:train|training|val|validation|test|publictest|privatetest|image|img|frame|face|photo)[_-])"
+    r"(.+?)(?:[_-]\d+)+"
+)
+
+
+@dataclass(frozen=True)
+class Face:
+    """An image that a source offers.
+
+    Attributes:
+        part (`str`): `"train"`, `"validation"` or `"test"`.
+        path (`str`): its name inside the source.
+        label (`int`): index into `LABELS`, or -1 where the source gives none (test part only).
+        read (`Callable[[], bytes]`): returns the encoded image; a ValueError says why it cannot.
+        group (`str`, *optional*): film or person; None leaves it to the file name.
+    """
+
+    part: str
+    path: str
+    label: int
+    read: Callable[[], bytes]
+    group: str | None = None
+
+
+def part_of(name: str) -> str | None:
+    """Returns the part a folder, split or `Usage` name stands for, or None.
+
+    The first word decides: `"Train_Aligned_Faces"` is `"train"`, `"PublicTest"` is `"validation"`.
+    """
+    return _PART_OF.get(re.split(r"[^a-z]", name.lower(), maxsplit=1)[0])
+
+
+def compile_group_pattern(pattern: str | None) -> re.Pattern[str]:
+    """Returns the pattern that finds the film or person in a file name.
+
+    Args:
+        pattern (`str`, *optional*): regular expression with exactly one group, matched against the whole name without
+            folders and suffix. The default takes what stands before the trailing numbers.
+
+    Raises:
+        ValueError: if it is no regular expression or has not exactly one group.
+    """
+    try:
+        compiled = re.compile(GROUP_PATTERN if pattern is None else pattern)
+    except re.error as error:
+        raise ValueError(f"group_pattern {pattern!r} is not a regular expression: {error}.") from error
+    if compiled.groups != 1:
+        raise ValueError(
+            f"group_pattern {pattern!r} has {compiled.groups} groups; it needs one, around the film or person: "
+            r"'(.+?)_\d+'."
+        )
+    return compiled
+
+
+def group_of(path: str, pattern: re.Pattern[str]) -> str:
+    """Returns the film or person a file shows, by its name; a name that does not match is a group of its own.
+
+    Args:
+        path (`str`): path inside the source.
+        pattern (`re.Pattern`): from `compile_group_pattern`.
+    """
+    match = pattern.fullmatch(PurePosixPath(path).stem)
+    return match[1] if match and match[1] else path
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Returns the image as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

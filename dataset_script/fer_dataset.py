@@ -1,0 +1,282 @@
+"""From a folder, an archive, a csv, a table, a Hub id or the face renderer to one `DatasetDict`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from datasets import (
+    BuilderConfig,
+    ClassLabel,
+    DatasetDict,
+    DatasetInfo,
+    DownloadManager,
+    Features,
+    GeneratorBasedBuilder,
+    Image,
+    SplitGenerator,
+    Value,
+    Version,
+    concatenate_datasets,
+)
+from datasets.builder import Key
+from datasets.exceptions import DatasetGenerationError
+from datasets.fingerprint import Hasher
+
+from .bad_input import BadInput, image_problem
+from .class_folders import read_class_folders
+from .duplicates import drop_train_duplicates, find_duplicates
+from .faces import PARTS, TEST, TRAIN, VALIDATION, Face, compile_group_pattern, encode_png, group_of
+from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
+from .file_tree import fingerprint, open_file_tree
+from .labels import LABELS
+from .rendered_faces import rendered_faces
+from .splits import split_indices
+from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
+
+logger = logging.getLogger(__name__)
+
+RENDERED = "rendered"
+SPLITS = ("official", "random", "stratified", "group", "kfold", "group_kfold")
+
+
+@dataclass
+class FERConfig(BuilderConfig):
+    """What is read and how.
+
+    `fingerprint` stands for the content: it makes the cache see files that were added or changed.
+    """
+
+    data: str = ""
+    fingerprint: str = ""
+    group_pattern: str | None = None
+    on_error: str = "stop"
+    rendered_images: int = 0
+    rendered_size: int = 0
+    rendered_seed: int = 0
+
+
+class FERDataset(GeneratorBasedBuilder):
+    """Reads a source into rows of `image`, `label`, `group` and `path`, with the parts that the source itself has.
+
+    Images keep their encoded bytes. Each is decoded once to see that it can be. What is left out with
+    `on_error="skip"` is listed in the data set's `info.description`.
+    """
+
+    VERSION = Version("1.0.0")
+    BUILDER_CONFIG_CLASS = FERConfig
+    config: FERConfig
+
+    def _info(self) -> DatasetInfo:
+        return DatasetInfo(
+            features=Features(
+                {
+                    "image": Image(),
+                    "label": ClassLabel(names=list(LABELS)),
+                    "group": Value("string"),
+                    "path": Value("string"),
+                }
+            )
+        )
+
+    def _split_generators(self, dl_manager: DownloadManager) -> list[SplitGenerator]:
+        config = self.config
+        self._bad = BadInput(config.data, config.on_error)
+        if config.data == RENDERED:
+            parts: dict[str, Iterable[Face]] = {TRAIN: _render(config)}
+            lengths = {TRAIN: config.rendered_images}
+        else:
+            parts = _by_part(_read_source(config.data, self._cache_dir_root, self._bad), config.data)
+            lengths = {part: len(faces) for part, faces in parts.items()}
+        generators = []
+        for part, faces in parts.items():
+            generator = SplitGenerator(part, gen_kwargs={"faces": faces})
+            generator.split_info.num_examples = lengths[part]  # the end of the progress bar
+            generators.append(generator)
+        return generators
+
+    def _generate_examples(self, faces: Iterable[Face]) -> Iterator[tuple[Key, dict[str, Any]]]:
+        pattern = compile_group_pattern(self.config.group_pattern)
+        for index, face in enumerate(faces):
+            try:
+                data = face.read()
+                problem = image_problem(data)
+            except ValueError as error:
+                problem = str(error)
+            if problem is not None:
+                self._bad.add(face.path, problem)
+                continue
+            yield (
+                Key(0, index),
+                {
+                    "image": {"bytes": data, "path": PurePosixPath(face.path).name},
+                    "label": face.label,
+                    "group": group_of(face.path, pattern) if face.group is None else face.group,
+                    "path": face.path,
+                },
+            )
+        self.info.description = self._bad.report()
+
+
+def load_fer_dataset(
+    data: str | Path,
+    split: str | None = None,
+    *,
+    seed: int = 42,
+    validation_fraction: float = 0.1,
+    n_folds: int = 5,
+    fold: int = 0,
+    group_pattern: str | None = None,
+    on_error: str = "stop",
+    drop_duplicates: bool = False,
+    rendered_images: int = 700,
+    rendered_size: int = 112,
+    cache_dir: str | Path | None = None,
+) -> DatasetDict:
+    """Loads faces with their expressions, split for training and validation.
+
+    The first call reads and checks every image and keeps the rows in the cache of `datasets`; later calls with the same
+    content take them from there, whatever the split.
+
+    Args:
+        data (`str` or `Path`): a folder, zip or tar of class folders or with FER2013's csv, that csv itself, a folder
+            or file that `datasets` can load with the columns `image` and `label`, the Hub id of such a data set, or the
+            word `"rendered"` for drawn faces.
+        split (`str`, *optional*): `"official"` (the parts the data comes in), `"random"`, `"stratified"`, `"group"` (no
+            film or person in both), `"kfold"` (stratified) or `"group_kfold"`. None is official where the data has a
+            training and a validation part, else stratified. All but official pool these two parts and split anew;
+            a test part is left as it is.
+        seed (`int`): of the split, and of the rendered faces.
+        validation_fraction (`float`): share of the images for validation, in (0, 1); official and k-fold splits have
+            their own.
+        n_folds (`int`): number of folds of the k-fold splits.
+        fold (`int`): which fold is the validation part, from 0.
+        group_pattern (`str`, *optional*): regular expression with one group that finds the film or person in a whole
+            file name without its suffix. The default takes what stands before the trailing numbers:
+            `Airheads_000519240_00000005` is of the group `Airheads`. An image whose name does not match is a group of
+            its own. A `group` column that the data has itself is kept.
+        on_error (`str`): `"stop"` at the first image, row or folder that cannot be used, or `"skip"` it; how many and
+            which is logged as a warning and stands in `info.description`.
+        drop_duplicates (`bool`): whether to drop the training images that are exact or near duplicates of an image in
+            the other parts.
+        rendered_images (`int`): how many faces `"rendered"` draws.
+        rendered_size (`int`): their height and width in pixels.
+        cache_dir (`str` or `Path`, *optional*): another place for the cache.
+
+    Returns:
+        `DatasetDict`: `train`, `validation` and, where the data has one, `test`, ordered by path, with `image` (the
+        original encoded bytes), `label` (`ClassLabel` of `LABELS`; -1 in a test part without labels), `group` (`str`)
+        and `path` (`str`, inside the source).
+
+    Raises:
+        FileNotFoundError: if `data` is no existing path and cannot be had from the Hub.
+        ValueError: for anything else that cannot be used; the message names the file and says what to do.
+    """
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split is {split!r}; it is one of {', '.join(SPLITS)}.")
+    compile_group_pattern(group_pattern)
+    cache_dir = None if cache_dir is None else str(Path(cache_dir).expanduser())
+    data = _locate(str(data))
+    rendered = {"rendered_images": rendered_images, "rendered_size": rendered_size, "rendered_seed": seed}
+    builder = FERDataset(
+        cache_dir=cache_dir,
+        data=data,
+        fingerprint=_fingerprint(data, cache_dir),
+        group_pattern=group_pattern,
+        on_error=on_error,
+        **(rendered if data == RENDERED else {}),
+    )
+    try:
+        builder.download_and_prepare()
+    except DatasetGenerationError as error:
+        raise (error.__cause__ or error) from None
+    # a part of which every row was left out has no data to load
+    parts = DatasetDict({p: builder.as_dataset(p) for p, info in builder.info.splits.items() if info.num_examples})
+    if builder.info.description:
+        logger.warning("%s: %s", data, builder.info.description)
+
+    if TRAIN not in parts:
+        raise ValueError(f"{data}: not one training image can be read.")
+    pool = concatenate_datasets([parts[part] for part in (TRAIN, VALIDATION) if part in parts])
+    labels, groups = np.array(pool["label"][:]), np.array(pool["group"][:])
+    if len(np.unique(labels[labels >= 0])) < 2:
+        raise ValueError(f"{data}: fewer than two classes have readable images; at least two are needed.")
+    is_official = TRAIN in parts and VALIDATION in parts
+    if split is None:
+        split = "official" if is_official else "stratified"
+    if split == "official":
+        if not is_official:
+            raise ValueError(
+                f"{data} has no official training and validation parts; choose another split: {', '.join(SPLITS[1:])}."
+            )
+        dataset = parts
+    else:
+        train, validation = split_indices(
+            labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold
+        )
+        dataset = DatasetDict({TRAIN: pool.select(train), VALIDATION: pool.select(validation)})
+        if TEST in parts:
+            dataset[TEST] = parts[TEST]
+    if drop_duplicates:
+        before = dataset[TRAIN].num_rows
+        dataset = drop_train_duplicates(dataset, find_duplicates(dataset))
+        logger.warning(
+            "%s: dropped %d of %d training images that duplicate held-out ones.",
+            data,
+            before - dataset[TRAIN].num_rows,
+            before,
+        )
+    return dataset
+
+
+def _locate(data: str) -> str:
+    """The absolute path, the Hub id or the word `rendered`."""
+    if data == RENDERED:
+        return data
+    path = Path(data).expanduser()
+    if path.exists():
+        return str(path.absolute())
+    if is_hub_id(data):
+        return data
+    raise FileNotFoundError(
+        f"{data!r} does not exist. {ADVICE} Or give a Hub id of the form owner/name, or the word {RENDERED!r}."
+    )
+
+
+def _fingerprint(data: str, cache_dir: str | None) -> str:
+    if data == RENDERED:  # drawn anew when the way of drawing changes
+        return Hasher.hash(Path(__file__).with_name("rendered_faces.py").read_bytes())
+    if Path(data).exists():
+        return fingerprint(Path(data))
+    return Hasher.hash({split: table._fingerprint for split, table in load_table(data, cache_dir).items()})
+
+
+def _read_source(data: str, cache_dir: str, bad: BadInput) -> list[Face]:
+    path = Path(data)
+    if not path.exists() or is_table(path):
+        return read_table(load_table(data, cache_dir), bad)
+    tree = open_file_tree(path, bad)
+    csv = find_fer2013_csv(tree)
+    return read_class_folders(tree, bad) if csv is None else read_fer2013_csv(tree, csv, bad)
+
+
+def _by_part(faces: list[Face], data: str) -> dict[str, tuple[Face, ...]]:
+    # Tuples: the library takes a list in gen_kwargs for a list of shards.
+    parts = {part: tuple(face for face in faces if face.part == part) for part in PARTS}
+    parts = {part: part_faces for part, part_faces in parts.items() if part_faces}
+    if not parts:
+        raise ValueError(f"{data} holds no usable image.")
+    if TRAIN not in parts:  # the first part is what there is to learn from, whatever its name
+        first = next(iter(parts))
+        parts = {TRAIN if part == first else part: part_faces for part, part_faces in parts.items()}
+    return parts
+
+
+def _render(config: FERConfig) -> Iterator[Face]:
+    for face in rendered_faces(config.rendered_images, config.rendered_size, config.rendered_seed):
+        yield Face(TRAIN, face.path, face.label, partial(encode_png, face.image), face.group)

@@ -1,0 +1,45 @@
+"""The seven expression classes, their order, and the other names data sets give them."""
+
+from __future__ import annotations
+
+LABELS: tuple[str, ...] = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+"""Class names in id order: `LABELS[0]` is class 0. FER2013's csv numbers its classes the same way."""
+
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    "Angry": ("anger", "angriness"),
+    "Disgust": ("disgusted",),
+    "Fear": ("fearful", "afraid", "scared"),
+    "Happy": ("happiness", "joy", "joyful"),
+    "Sad": ("sadness",),
+    "Surprise": ("surprised", "suprise", "suprised"),  # misspelt like that in more than one published data set
+    "Neutral": ("neutrality",),
+}
+_CANONICAL = {alias: label for label, aliases in _SYNONYMS.items() for alias in (label.lower(), *aliases)}
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().lstrip("0123456789").lstrip("_-. ")
+
+
+def is_class_name(name: str) -> bool:
+    """Returns whether `canonical_label` knows the name."""
+    return _key(name) in _CANONICAL
+
+
+def canonical_label(name: str) -> str:
+    """Returns the class of `LABELS` that a class name means.
+
+    Args:
+        name (`str`): a class name in any case: one of `LABELS` or a common synonym (`"happiness"`, `"ANGER"`,
+            `"surprised"`). Spaces around it are ignored, and so is a number before it (`"3_Happy"`, `"0-angry"`).
+
+    Returns:
+        `str`: one of `LABELS`.
+
+    Raises:
+        ValueError: if the name is none of the known ones.
+    """
+    label = _CANONICAL.get(_key(name))
+    if label is None:
+        raise ValueError(f"{name!r} is not an expression class; the classes are {', '.join(LABELS)}.")
+    return label

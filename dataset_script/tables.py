@@ -1,0 +1,150 @@
+"""What the `datasets` library loads by itself: Parquet, Arrow, JSON lines, image folders with metadata, Hub ids."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_dataset, load_from_disk
+from huggingface_hub import constants, get_session
+
+from .bad_input import BadInput
+from .faces import PARTS, TEST, TRAIN, UNLABELLED, Face, part_of
+from .labels import LABELS, canonical_label, is_class_name
+
+ADVICE = (
+    f"Give the path of a folder, zip or tar of class folders ({', '.join(LABELS)}), of fer2013.csv or of a folder of "
+    "Parquet files."
+)
+_SUFFIXES = {".parquet", ".arrow", ".jsonl"}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def is_table(path: Path) -> bool:
+    """Returns whether a local file or folder is for `datasets` to load: it is or holds Parquet, Arrow or JSON lines
+    files or a `metadata.csv`, and has no class folders."""
+    paths = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
+    if any(is_class_name(inner.name) and inner.is_dir() for inner in paths):
+        return False
+    return any(inner.suffix.lower() in _SUFFIXES or inner.name == "metadata.csv" for inner in paths)
+
+
+def is_hub_id(data: str) -> bool:
+    """Returns whether the text has the form of a Hub data set's id, `owner/name`."""
+    return _HUB_ID.fullmatch(data) is not None and not data.startswith(".")
+
+
+def load_table(data: str, cache_dir: str | None) -> DatasetDict:
+    """Loads a local path or a Hub id with `datasets`.
+
+    Args:
+        data (`str`): path of a file or folder, or a Hub id.
+        cache_dir (`str`, *optional*): where `datasets` keeps its cache.
+
+    Returns:
+        `DatasetDict`: as it is in the source.
+
+    Raises:
+        FileNotFoundError: if there is no such path, nor can the data set be had from the Hub.
+        ValueError: if `datasets` cannot load it.
+    """
+    path = Path(data)
+    if not path.exists():
+        _check_reachable(data)
+    try:
+        if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+            loaded = load_from_disk(data)
+        elif path.is_file():
+            kind = {".jsonl": "json"}.get(path.suffix.lower(), path.suffix.lower()[1:])
+            loaded = load_dataset(kind, data_files=data, cache_dir=cache_dir)
+        else:
+            loaded = load_dataset(data, cache_dir=cache_dir)
+    except Exception as error:  # what `datasets` and its readers raise is not limited to a few types
+        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{data!r} is no local path, and cannot be had from the Hub ({reason}). {ADVICE}"
+            ) from error
+        raise ValueError(f"{data}: `datasets` cannot load it ({reason}).") from error
+    return loaded if isinstance(loaded, DatasetDict) else DatasetDict({TRAIN: loaded})
+
+
+def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
+    """Reads rows with an `image` and a `label`; columns `group` and `path` are kept where they are there.
+
+    Labels are strings, or numbers whose names the `label` column (a `ClassLabel`) carries; they are matched by name. In
+    a test part -1 or None stands for no label.
+
+    Args:
+        tables (`DatasetDict`): the source. A split's name gives the part.
+        bad (`BadInput`): receives rows without image, with an unknown class or without label.
+
+    Returns:
+        `list[Face]`: in the order of the rows.
+
+    Raises:
+        ValueError: if a column is missing, or labels are numbers without names.
+    """
+    faces = []
+    for split, table in tables.items():
+        missing = [column for column in ("image", "label") if column not in table.column_names]
+        if missing:
+            raise ValueError(
+                f"{bad.source}: split {split!r} has no column {' and no '.join(map(repr, missing))} but "
+                f"{', '.join(table.column_names)}; rename with `rename_column`, save, and read that."
+            )
+        part = part_of(split) or TRAIN
+        images = table.select_columns("image").cast_column("image", Image(decode=False))
+        labels = _canonical_ids(table, split, bad)
+        groups = table["group"] if "group" in table.column_names else None
+        paths = table["path"] if "path" in table.column_names else None
+        for index, (name, label) in enumerate(labels):
+            path = str(paths[index]) if paths else f"{split}/{index:06d}"
+            if label is None or (label == UNLABELLED and part != TEST):
+                bad.add(path, "has no label" if name is None else f"is of the unknown class {name!r}")
+                continue
+            group = str(groups[index]) if groups else None
+            faces.append(Face(part, path, label, partial(_image_bytes, images, index), group))
+    return sorted(faces, key=lambda face: PARTS.index(face.part))
+
+
+def _canonical_ids(table: Dataset, split: str, bad: BadInput) -> list[tuple[str | None, int | None]]:
+    """The class's name in the source and its id here for each row; id -1 without a name, None for an unknown name."""
+    feature = table.features["label"]
+    if isinstance(feature, ClassLabel) and not all(name.isdecimal() for name in feature.names):
+        names = [None if i is None or i < 0 else feature.int2str(i) for i in table["label"]]
+    elif isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
+        names = list(table["label"])
+    else:
+        raise ValueError(
+            f"{bad.source}: the labels of split {split!r} are {feature} without names, so their order is unknown; "
+            "name them with `cast_column('label', ClassLabel(names=[...]))`, save, and read that."
+        )
+    ids = {name: LABELS.index(canonical_label(name)) if is_class_name(name) else None for name in set(names) - {None}}
+    ids[None] = UNLABELLED
+    return [(name, ids[name]) for name in names]
+
+
+def _image_bytes(images: Dataset, index: int) -> bytes:
+    image = images[index]["image"]
+    if image is None:
+        raise ValueError("has no image")
+    if image["bytes"] is not None:
+        return image["bytes"]
+    try:
+        return Path(image["path"]).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error})") from error
+
+
+def _check_reachable(data: str) -> None:
+    """Fails at once where `datasets` would try again for half a minute. In offline mode its own cache is used."""
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # the exceptions of whatever HTTP client the Hub library uses
+        raise FileNotFoundError(
+            f"{data!r} is no local path, and the Hub cannot be reached to look for a data set of that name. {ADVICE}"
+        ) from error

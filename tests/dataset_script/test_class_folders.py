@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from dataset_script.bad_input import BadInput
+from dataset_script.class_folders import read_class_folders
+from dataset_script.file_tree import open_file_tree
+
+
+@pytest.fixture
+def read(write_source):
+    """Returns a function that gives (part, path, label) of each face, and what was left out."""
+
+    def read_source(names, on_error="stop", kind="folder"):
+        source = write_source(dict.fromkeys(names, b"image"), kind)
+        bad = BadInput("source", on_error)
+        faces = read_class_folders(open_file_tree(source, bad), bad)
+        return [(face.part, face.path, face.label) for face in faces], bad.left_out
+
+    return read_source
+
+
+def test_sfew_1(read):
+    faces, _ = read(["Happy/Film_01_02.png", "Angry/Film_01_02.png", "surprised/deeper/Film_1_1.png"])
+    assert faces == [
+        ("train", "Angry/Film_01_02.png", 0),
+        ("train", "Happy/Film_01_02.png", 3),
+        ("train", "surprised/deeper/Film_1_1.png", 5),
+    ]
+
+
+@pytest.mark.parametrize("top", ["", "SFEW_2.0/", "a/b/"])
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("Train", "Val", "Test"),
+        ("Train_Aligned_Faces", "Val_Aligned_Faces_new", "Test_Aligned_Faces"),
+        ("Train.zip/Train", "Val.zip/Val", "Test.zip/Test"),
+        ("Train/Train_Aligned_Faces", "Val/Val_Aligned_Faces", "Test/Test_Aligned_Faces"),
+    ],
+)
+def test_sfew_2_with_an_unlabelled_test_part(read, top, train, val, test):
+    names = [f"{top}{train}/Angry/1.png", f"{top}{train}/Fear/2.png", f"{top}{val}/Angry/3.png", f"{top}{test}/4.png"]
+    faces, _ = read(names)
+    labels = [("train", 0), ("train", 2), ("validation", 0), ("test", -1)]
+    assert faces == [(part, name, label) for name, (part, label) in zip(names, labels, strict=True)]
+
+
+def test_sfew_2_aligned_faces_are_taken_before_whole_frames(read):
+    faces, _ = read(
+        [
+            *("Train/Angry/1.png", "Train/Fear/2.png", "Val/Fear/3.png"),
+            *("Train_Aligned_Faces/Angry/1.png", "Train_Aligned_Faces/Fear/2.png"),
+        ]
+    )
+    assert [path for _, path, _ in faces] == [
+        "Train_Aligned_Faces/Angry/1.png",
+        "Train_Aligned_Faces/Fear/2.png",
+        "Val/Fear/3.png",
+    ]
+
+
+def test_fer2013_as_folders(read):
+    faces, _ = read([f"{part}/{name}/x.jpg" for part in ("train", "validation", "test") for name in ("happy", "sad")])
+    assert [(part, label) for part, _, label in faces] == [
+        *(("train", 3), ("train", 4)),
+        *(("validation", 3), ("validation", 4)),
+        *(("test", 3), ("test", 4)),
+    ]
+
+
+def test_files_beside_the_class_folders_are_passed_over(read):
+    faces, left_out = read(["README.txt", "lists/train.csv", "data/Angry/1.png", "data/Sad/2.png"])
+    assert [path for _, path, _ in faces] == ["data/Angry/1.png", "data/Sad/2.png"]
+    assert left_out == []
+
+
+@pytest.mark.parametrize("prefix", ["", "top/", "train/"])
+def test_an_unknown_class_folder_stops_or_is_skipped(read, prefix):
+    names = [f"{prefix}{name}/{i}.png" for name in ("Angry", "Sad", "Contempt") for i in range(3)]
+    with pytest.raises(
+        ValueError, match=rf"{prefix}Contempt \(3 images\) is not a class folder; the classes are Angry"
+    ):
+        read(names)
+    faces, left_out = read(names, "skip")
+    assert len(faces) == 6
+    assert len(left_out) == 1
+    assert f"{prefix}Contempt (3 images)" in left_out[0]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_an_empty_class_folder_stops_or_is_skipped(read, kind):
+    names = ["Angry/1.png", "Sad/2.png", "Fear/"]
+    with pytest.raises(ValueError, match="Fear is a class folder without images"):
+        read(names, kind=kind)
+    faces, left_out = read(names, "skip", kind)
+    assert len(faces) == 2
+    assert left_out == ["Fear is a class folder without images"]
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize("names", [["Angry/1.png", "Angry/2.png"], ["1.png"], ["cats/1.png", "dogs/2.png"], []])
+def test_fewer_than_two_classes_always_stop(read, names, on_error):
+    with pytest.raises(ValueError, match="at least two class folders with images are needed"):
+        read([*names, "note.txt"], on_error)
+
+
+def test_an_image_in_no_class_folder_stops_or_is_skipped(read):
+    names = ["Angry/1.png", "Sad/2.png", "stray.png"]
+    with pytest.raises(ValueError, match=r"stray\.png lies in no class folder"):
+        read(names)
+    assert read(names, "skip")[1] == ["stray.png lies in no class folder"]
+
+
+def test_an_unlabelled_image_in_a_labelled_test_part_is_an_error(read):
+    with pytest.raises(ValueError, match=r"test/4\.png lies in no class folder"):
+        read(["train/Angry/1.png", "train/Sad/2.png", "test/Sad/3.png", "test/4.png"])

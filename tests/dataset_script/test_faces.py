@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from dataset_script.faces import compile_group_pattern, group_of, part_of
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("Angry/Airheads_000519240_00000005.png", "Airheads"),
+        ("Angry/Al_Gore_0002.jpg", "Al_Gore"),
+        ("Fear/21_Jump_Street_000123_04.png", "21_Jump_Street"),
+        ("S005/S005_001_00000011.png", "S005"),
+    ],
+)
+def test_the_default_group_is_the_name_before_its_trailing_numbers(path, group):
+    assert group_of(path, compile_group_pattern(None)) == group
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "train/Angry/Training_10118481.jpg",
+        "validation/Angry/PublicTest_99743122.jpg",
+        "test/Angry/PrivateTest_88305.jpg",
+        "Happy/0017.png",
+        "Happy/image_0017.png",
+        "Happy/smile.png",
+    ],
+)
+def test_a_name_that_tells_no_person_is_a_group_of_its_own(path):
+    assert group_of(path, compile_group_pattern(None)) == path
+
+
+def test_the_pattern_is_adjustable():
+    pattern = compile_group_pattern(r"\d+_([a-z]+).*")
+    assert group_of("Happy/12_anna_x.png", pattern) == "anna"
+    assert group_of("Happy/anna_12.png", pattern) == "Happy/anna_12.png"
+
+
+@pytest.mark.parametrize("pattern", ["(", r".+_\d+", r"(a)(b)"])
+def test_a_pattern_that_is_broken_or_has_not_one_group_is_refused(pattern):
+    with pytest.raises(ValueError, match="group_pattern"):
+        compile_group_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("Train", "train"),
+        ("Train_Aligned_Faces", "train"),
+        ("Training", "train"),
+        ("Val_Aligned_Faces_new", "validation"),
+        ("validation", "validation"),
+        ("PublicTest", "validation"),
+        ("Test_Aligned_Faces.zip", "test"),
+        ("PrivateTest", "test"),
+        ("Testimonials", None),
+        ("Angry", None),
+    ],
+)
+def test_part_names(name, part):
+    assert part_of(name) == part

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_script.bad_input import BadInput
+from dataset_script.fer2013_csv import find_fer2013_csv, read_fer2013_csv
+from dataset_script.file_tree import open_file_tree
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+TEXTS = [" ".join(map(str, pixels.ravel())) for pixels in PIXELS]
+GOOD = f"emotion,pixels,Usage\n3,{TEXTS[0]},Training\n0,{TEXTS[1]},PublicTest\n6,{TEXTS[2]},PrivateTest\n"
+
+
+@pytest.fixture
+def read(write_source):
+    def read_text(text, on_error="stop", kind="folder", name="fer2013.csv"):
+        bad = BadInput("source", on_error)
+        tree = open_file_tree(write_source({name: text.encode()}, kind), bad)
+        found = find_fer2013_csv(tree)
+        return read_fer2013_csv(tree, found, bad), bad.left_out
+
+    return read_text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("folder", "fer2013.csv"), ("zip", "fer2013/fer2013.csv"), ("tar.gz", "fer2013/fer2013.csv")]
+)
+def test_rows_become_png_images_with_their_class_and_part(read, kind, name):
+    faces, _ = read(GOOD, kind=kind, name=name)
+    assert [(face.part, face.label) for face in faces] == [("train", 3), ("validation", 0), ("test", 6)]
+    for face, pixels in zip(faces, PIXELS, strict=True):
+        image = Image.open(io.BytesIO(face.read()))
+        assert image.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+    assert len({face.group for face in faces}) == 3
+
+
+def test_columns_in_another_order_with_spaces_and_no_usage(read):
+    text = f" pixels, emotion\n{TEXTS[0]},1\n"
+    (face,), _ = read(text)
+    assert (face.part, face.label, face.path) == ("train", 1, "fer2013.csv#2")
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (f"3,{TEXTS[0].rsplit(' ', 1)[0]},Training", "has 2303 pixels, not 48 x 48 = 2304"),
+        (f"3,{TEXTS[0]} 7,Training", "has 2305 pixels"),
+        (f"3,{TEXTS[0]}", "has 2 fields"),
+        (f"3,{TEXTS[0].replace(' ', ' x', 1)},Training", "has a pixel that is not a whole number from 0 to 255"),
+        ("3," + TEXTS[0].rsplit(" ", 1)[0] + " 256,Training", "has a pixel that is not a whole number"),
+        ("3," + TEXTS[0].rsplit(" ", 1)[0] + " 1.5,Training", "has a pixel that is not a whole number"),
+        (f"7,{TEXTS[0]},Training", "has the emotion '7'"),
+        (f"-1,{TEXTS[0]},Training", "has the emotion '-1'"),
+        (f"happy,{TEXTS[0]},Training", "has the emotion 'happy'"),
+        (f"3,{TEXTS[0]},Later", "has the usage 'Later'"),
+    ],
+)
+def test_a_bad_row_stops_with_its_line_or_is_skipped(read, row, problem):
+    with pytest.raises(ValueError, match=rf"fer2013\.csv#5 {problem}"):
+        read(GOOD + row + "\n")
+    faces, left_out = read(GOOD + row + "\n", "skip")
+    assert len(faces) == 3
+    assert len(left_out) == 1
+    assert problem in left_out[0]
+
+
+def test_of_several_csv_files_fer2013_csv_is_taken(write_source):
+    files = {"c/fer2013.csv": GOOD, "c/icml_face_data.csv": GOOD, "c/other.csv": "a,b\n1,2\n"}
+    source = write_source({name: text.encode() for name, text in files.items()})
+    assert find_fer2013_csv(open_file_tree(source, BadInput("source", "stop"))) == "c/fer2013.csv"
+
+
+def test_several_csv_files_without_that_name_are_an_error(write_source):
+    source = write_source({"a.csv": GOOD.encode(), "b.csv": GOOD.encode()})
+    with pytest.raises(ValueError, match=r"several csv files of faces \(a\.csv, b\.csv\)"):
+        find_fer2013_csv(open_file_tree(source, BadInput("source", "stop")))
+
+
+def test_a_csv_of_something_else_is_not_taken(write_source):
+    source = write_source({"list.csv": b"file,label\na.png,1\n"})
+    assert find_fer2013_csv(open_file_tree(source, BadInput("source", "stop"))) is None
+
+
+@pytest.mark.parametrize("where", ["header", "content"])
+def test_a_damaged_csv_in_an_archive_is_named(write_source, where):
+    source = write_source({"fer2013.csv": GOOD.encode()}, "zip")
+    data = bytearray(source.read_bytes())
+    start = data.index(GOOD[:20].encode())
+    data[0 if where == "header" else start + 20_000] ^= 1
+    source.write_bytes(data)
+    bad = BadInput("source", "stop")
+    with pytest.raises(ValueError, match=r"fer2013\.csv is truncated or damaged .*get it again"):
+        tree = open_file_tree(source, bad)
+        read_fer2013_csv(tree, find_fer2013_csv(tree), bad)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import io
+import os
+import random
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dataset_script import file_tree
+from dataset_script.bad_input import BadInput
+from dataset_script.file_tree import fingerprint, natural_key, open_file_tree
+
+KINDS = ["folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
+FILES = {"b/img_10.png": b"ten", "b/img_2.png": b"two", "a/x.png": b"x", "empty/": b""}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_the_same_names_and_bytes_in_natural_order(write_source, kind):
+    tree = open_file_tree(write_source(FILES, kind), BadInput("source", "stop"))
+    assert list(tree.files) == ["a/x.png", "b/img_2.png", "b/img_10.png"]
+    assert {name: tree.read(name) for name in tree.files} == {k: v for k, v in FILES.items() if v}
+    assert tree.folders == {"a", "b", "empty"}
+
+
+def test_natural_order_counts():
+    assert sorted(["f10", "f9", "e100", "f9a"], key=natural_key) == ["e100", "f9", "f9a", "f10"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_hidden_files_and_leftovers_of_operating_systems_are_passed_over(write_source, kind):
+    junk = {"a/.hidden.png": b"", "__MACOSX/a/._x.png": b"", "a/.DS_Store": b"", "a/Thumbs.db": b"", ".git/config": b""}
+    tree = open_file_tree(write_source({**FILES, **junk}, kind), BadInput("source", "stop"))
+    assert list(tree.files) == ["a/x.png", "b/img_2.png", "b/img_10.png"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/tmp/evil.png", "..\\evil.png", "C:\\evil.png"])
+def test_an_entry_that_leads_out_of_the_archive_is_refused(write_source, kind, name):
+    source = write_source({**FILES, name: b"evil"}, kind)
+    with pytest.raises(ValueError, match=r"evil\.png leads out of the archive"):
+        open_file_tree(source, BadInput("source", "stop"))
+    bad = BadInput("source", "skip")
+    assert list(open_file_tree(source, bad).files) == ["a/x.png", "b/img_2.png", "b/img_10.png"]
+    assert len(bad.left_out) == 1
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path):
+    tar, zipped = tmp_path / "links.tar", tmp_path / "links.zip"
+    with tarfile.open(tar, "w") as archive:
+        member = tarfile.TarInfo("a/link.png")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    with zipfile.ZipFile(zipped, "w") as archive:
+        info = zipfile.ZipInfo("a/link.png")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    for source in (tar, zipped):
+        with pytest.raises(ValueError, match=r"a/link\.png is a link"):
+            open_file_tree(source, BadInput("source", "stop"))
+
+
+def test_links_in_a_folder_are_followed_and_a_loop_ends(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/x.png").write_bytes(b"x")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "Angry").symlink_to(tmp_path / "elsewhere")
+    (root / "loop").symlink_to(root)
+    (root / "there").mkdir()
+    (root / "back").mkdir()
+    (root / "there/to_back").symlink_to(root / "back")
+    (root / "back/to_there").symlink_to(root / "there")
+    assert list(open_file_tree(root, BadInput("root", "stop")).files) == ["Angry/x.png"]
+
+
+def test_a_broken_link_in_a_folder_fails_when_it_is_read(tmp_path):
+    (tmp_path / "x.png").symlink_to(tmp_path / "gone.png")
+    tree = open_file_tree(tmp_path, BadInput("root", "stop"))
+    with pytest.raises(ValueError, match="cannot be read"):
+        tree.read("x.png")
+
+
+def test_a_pipe_in_a_folder_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    assert open_file_tree(tmp_path, BadInput("root", "stop")).files == {}
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).touch()
+    with pytest.raises(ValueError, match=r"udcff\.png' has a name that is not UTF-8"):
+        open_file_tree(tmp_path, BadInput("root", "stop"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.8])
+def test_a_truncated_archive_is_named(write_source, kind, share):
+    noise = random.Random(0).randbytes(20_000)
+    source = write_source({f"a/{i}.png": noise for i in range(4)}, kind)
+    source.write_bytes(source.read_bytes()[: int(share * source.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"source\.{kind}.*damaged.*get it again"):
+        open_file_tree(source, BadInput("source", "stop"))
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no archive")
+    with pytest.raises(ValueError, match=r"notes\.txt is no folder, zip, tar or csv"):
+        open_file_tree(path, BadInput("notes", "stop"))
+
+
+def test_a_damaged_entry_fails_when_it_is_read(write_source):
+    source = write_source({"a/x.png": b"abcdefgh" * 100}, "zip")
+    data = bytearray(source.read_bytes())
+    data[data.index(b"abcdefgh")] ^= 255
+    source.write_bytes(data)
+    with pytest.raises(ValueError, match="cannot be read"):
+        open_file_tree(source, BadInput("source", "stop")).read("a/x.png")
+
+
+def test_a_file_over_the_limit_is_not_read_to_its_end(write_source, monkeypatch):
+    monkeypatch.setattr(file_tree, "MAX_FILE_BYTES", 10)
+    tree = open_file_tree(write_source({"a/x.png": bytes(11), "a/y.png": bytes(10)}, "zip"), BadInput("s", "stop"))
+    assert len(tree.read("a/y.png")) == 10
+    with pytest.raises(ValueError, match="is larger than"):
+        tree.read("a/x.png")
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "rename", "write"])
+def test_the_fingerprint_of_a_folder_sees_a_change(write_source, change):
+    source = write_source(FILES)
+    before = fingerprint(source)
+    assert fingerprint(source) == before
+    path = source / "a/x.png"
+    if change == "add":
+        (source / "a/y.png").write_bytes(b"")
+    elif change == "remove":
+        path.unlink()
+    elif change == "rename":
+        path.rename(source / "b/x.png")
+    else:
+        path.write_bytes(b"longer")
+    assert fingerprint(source) != before
+
+
+def test_the_fingerprint_of_an_archive_sees_a_change(write_source):
+    before = fingerprint(write_source(FILES, "zip"))
+    assert fingerprint(write_source({**FILES, "a/y.png": b""}, "zip")) != before
+
+
+def test_the_order_inside_an_archive_does_not_matter(tmp_path):
+    first, second = tmp_path / "1.tar", tmp_path / "2.tar"
+    for path, names in ((first, ["a/1", "a/2"]), (second, ["a/2", "a/1"])):
+        with tarfile.open(path, "w") as archive:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = 3
+                archive.addfile(member, io.BytesIO(name.encode()))
+    trees = [open_file_tree(path, BadInput("source", "stop")) for path in (first, second)]
+    assert [list(tree.files) for tree in trees] == [["a/1", "a/2"]] * 2
+    assert [tree.read("a/2") for tree in trees] == [b"a/2"] * 2

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import Image, load_dataset
+from huggingface_hub import DatasetCard
+
+from dataset_script import LABELS, load_fer_dataset, parquet_repo
+from dataset_script.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def parted_source(write_source, encoded) -> Path:
+    names = [f"{part}/{name}/Film_{i}.png" for part in ("train", "val") for name in ("Angry", "Sad") for i in range(4)]
+    return write_source({name: encoded(i) for i, name in enumerate([*names, "test/x_1.png"])})
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run_command(command, *arguments):
+        cache = [] if command == "render" else ["--cache_dir", tmp_path / "cache"]
+        return main([command, *map(str, [*arguments, *cache])])
+
+    return run_command
+
+
+def test_build_writes_what_load_dataset_reads_without_our_code(run, parted_source, tmp_path):
+    out = tmp_path / "built"
+    assert run("build", "--data", parted_source, "--out", out) == 0
+    script = (
+        "import sys, json, hashlib; from datasets import load_dataset, Image; d = load_dataset(sys.argv[1]); "
+        "assert 'dataset_script' not in sys.modules; names = d['train'].features['label'].names; "
+        "raw = d.cast_column('image', Image(decode=False)); "
+        "row = lambda r: [r['path'], r['label'], r['group'], hashlib.sha256(r['image']['bytes']).hexdigest()]; "
+        "print(json.dumps([names, {split: [row(r) for r in raw[split]] for split in raw}]))"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(out)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=True,
+    )
+    names, rows = json.loads(result.stdout)
+    assert names == list(LABELS)
+    ours = load_fer_dataset(parted_source, cache_dir=tmp_path / "cache").cast_column("image", Image(decode=False))
+    assert rows == {
+        split: [
+            [row["path"], row["label"], row["group"], hashlib.sha256(row["image"]["bytes"]).hexdigest()] for row in part
+        ]
+        for split, part in ours.items()
+    }
+
+
+def test_a_large_part_is_cut_into_shards_that_load_in_order(run, parted_source, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_repo, "MAX_SHARD_BYTES", 500)
+    assert run("build", "--data", parted_source, "--out", tmp_path / "built") == 0
+    assert len(list((tmp_path / "built/data").glob("train-*.parquet"))) > 1
+    rows = load_dataset(str(tmp_path / "built"), cache_dir=tmp_path / "hf")
+    assert rows["train"]["path"][:] == [f"train/{name}/Film_{i}.png" for name in ("Angry", "Sad") for i in range(4)]
+
+
+def test_the_card_has_metadata_counts_and_how_it_was_made(run, parted_source, tmp_path):
+    run("build", "--data", parted_source, "--split", "stratified", "--seed", "7", "--out", tmp_path / "built")
+    card = DatasetCard.load(tmp_path / "built/README.md")
+    assert card.data.task_categories == ["image-classification"]
+    assert {files["split"] for files in card.data.configs[0]["data_files"]} == {"train", "validation", "test"}
+    sizes = {split["name"]: split["num_examples"] for split in card.data.dataset_info["splits"]}
+    assert sizes == {"train": 14, "validation": 2, "test": 1}
+    assert "| Angry | 7 | 1 | 0 |" in card.text
+    assert "| Disgust | 0 | 0 | 0 |" in card.text
+    assert "| no label | 0 | 0 | 1 |" in card.text
+    assert "--data source --split stratified --seed 7 --validation_fraction 0.1 " in card.text
+    assert str(tmp_path) not in card.content
+    assert "keep the licence of their source" in card.text
+
+
+def test_the_card_lists_what_was_left_out(run, parted_source, tmp_path, capsys):
+    (parted_source / "train/Sad/bad.png").write_bytes(b"")
+    assert run("build", "--data", parted_source, "--on_error", "skip", "--out", tmp_path / "built") == 0
+    text = (tmp_path / "built/README.md").read_text()
+    assert "left out 1:\n- train/Sad/bad.png is empty" in text
+
+
+def test_a_built_folder_is_itself_a_source(run, parted_source, tmp_path):
+    run("build", "--data", parted_source, "--out", tmp_path / "built")
+    once, twice = (
+        load_fer_dataset(source, cache_dir=tmp_path / "cache").cast_column("image", Image(decode=False))
+        for source in (parted_source, tmp_path / "built")
+    )
+    assert {split: list(rows) for split, rows in once.items()} == {split: list(rows) for split, rows in twice.items()}
+
+
+def test_overwrite_is_asked_for(run, parted_source, tmp_path, capsys):
+    arguments = ("build", "--data", parted_source, "--out", tmp_path / "built")
+    assert run(*arguments) == 0
+    assert run(*arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(*arguments, "--overwrite", "--split", "random") == 0
+    assert load_dataset(str(tmp_path / "built"), cache_dir=tmp_path / "hf")["validation"].num_rows == 2
+
+
+def test_drop_duplicates_and_the_report_of_duplicates(run, parted_source, tmp_path, capsys):
+    twin = parted_source / "train/Sad/Twin_1.png"
+    twin.write_bytes((parted_source / "val/Sad/Film_0.png").read_bytes())
+    assert run("duplicates", "--data", parted_source) == 0
+    out = capsys.readouterr().out
+    assert [
+        line for line in out.splitlines() if line.startswith("exact") and "Twin_1" in line and "val/Sad/Film_0" in line
+    ]
+    assert run("build", "--data", parted_source, "--drop_duplicates", "--out", tmp_path / "built") == 0
+    rows = load_dataset(str(tmp_path / "built"), cache_dir=tmp_path / "hf")
+    assert "train/Sad/Twin_1.png" not in rows["train"]["path"][:]
+    assert rows["validation"].num_rows == 8
+
+
+def test_render_writes_class_folders_that_the_reader_reads(run, tmp_path):
+    out = tmp_path / "faces"
+    assert run("render", "--images", "14", "--size", "96", "--seed", "5", "--out", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted(LABELS)
+    options = {"cache_dir": tmp_path / "cache", "seed": 5}
+    files = load_fer_dataset(out, "kfold", n_folds=2, **options)
+    drawn = load_fer_dataset("rendered", "kfold", n_folds=2, rendered_images=14, rendered_size=96, **options)
+
+    def pixels(dataset):
+        return {
+            row["path"]: (row["image"].tobytes(), row["label"], row["group"])
+            for part in dataset.values()
+            for row in part
+        }
+
+    assert pixels(files) == pixels(drawn)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "--data", "nowhere", "--out", "OUT"], "does not exist"),
+        (["build", "--data", "DATA", "--out", "OUT", "--group_pattern", "("], "not a regular expression"),
+        (["build", "--data", "DATA", "--out", "OUT", "--split", "holdout"], "invalid choice"),
+        (
+            ["build", "--data", "DATA", "--out", "OUT", "--split", "random", "--validation_fraction", "2"],
+            "validation_fraction",
+        ),
+        (["build", "--data", "BROKEN", "--out", "OUT"], "bad.png is empty"),
+        (["duplicates"], "--data"),
+        (["brew"], "invalid choice"),
+    ],
+)
+def test_a_mistake_is_status_2_and_one_line_and_writes_nothing(parted_source, tmp_path, capsys, arguments, message):
+    broken = tmp_path / "broken"
+    for name in ("Angry", "Sad"):
+        (broken / name).mkdir(parents=True)
+        (broken / name / "bad.png").write_bytes(b"")
+    paths = {"DATA": str(parted_source), "OUT": str(tmp_path / "out"), "BROKEN": str(broken)}
+    cache = ["--cache_dir", str(tmp_path / "cache")] if "--data" in arguments else []
+    try:
+        status = main([paths.get(argument, argument) for argument in arguments] + cache)
+    except SystemExit as stop:  # how argparse ends
+        status = stop.code
+    *progress, line = capsys.readouterr().err.strip().splitlines()
+    assert status == 2
+    assert line.startswith("error: ")
+    assert message in line
+    assert not any("Traceback" in text for text in progress)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_ends_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "dataset_script", "build", "--data", "nowhere", "--out", str(tmp_path / "out")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: 'nowhere' does not exist")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from dataset_script.output_folder import output_folder
+
+
+def write(out, overwrite=False, text="new"):
+    with output_folder(out, overwrite, own=("file",)) as folder:
+        (folder / "file").write_text(text)
+
+
+def test_the_folder_appears_whole_with_nothing_beside_it(tmp_path):
+    write(tmp_path / "a/out")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["out"]
+    assert (tmp_path / "a/out/file").read_text() == "new"
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_failure_leaves_what_was_there(tmp_path, there_before):
+    out = tmp_path / "out"
+    if there_before:
+        write(out, text="old")
+    with pytest.raises(RuntimeError), output_folder(out, True, own=("file",)) as folder:
+        (folder / "file").write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == (["out"] if there_before else [])
+    if there_before:
+        assert (out / "file").read_text() == "old"
+
+
+def test_a_folder_that_is_not_empty_is_replaced_only_on_request(tmp_path):
+    write(tmp_path / "out", text="old")
+    with pytest.raises(FileExistsError, match=r"not empty.*--overwrite"):
+        write(tmp_path / "out")
+    write(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out/file").read_text() == "new"
+
+
+def test_a_folder_with_files_of_others_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"holds 'thesis\.tex'"):
+        write(tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_file_in_its_place_is_an_error(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(FileExistsError, match="is a file"):
+        write(tmp_path / "out", overwrite=True)

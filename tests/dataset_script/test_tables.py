@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+
+from dataset_script.bad_input import BadInput
+from dataset_script.tables import is_hub_id, is_table, read_table
+
+BAD_STOP = BadInput("source", "stop")
+
+
+def table(encoded, labels, feature, **more):
+    images = [{"bytes": encoded(i), "path": f"{i}.png"} for i in range(len(labels))]
+    features = Features({"image": Image(), "label": feature, **dict.fromkeys(more, Value("string"))})
+    return Dataset.from_dict({"image": images, "label": labels, **more}, features=features)
+
+
+def test_classes_in_another_order_and_spelling_are_matched_by_name(encoded):
+    names = ["neutral", "happiness", "anger"]
+    faces = read_table(DatasetDict(train=table(encoded, [0, 1, 2], ClassLabel(names=names))), BAD_STOP)
+    assert [face.label for face in faces] == [6, 3, 0]
+    assert [face.read() for face in faces] == [encoded(i) for i in range(3)]
+
+
+def test_labels_as_text(encoded):
+    faces = read_table(DatasetDict(train=table(encoded, ["SAD", "fearful"], Value("string"))), BAD_STOP)
+    assert [face.label for face in faces] == [4, 2]
+
+
+@pytest.mark.parametrize("feature", [Value("int64"), ClassLabel(names=["0", "1"])])
+def test_numbers_without_names_are_an_error_that_says_what_to_do(encoded, feature):
+    with pytest.raises(ValueError, match=r"without names.*cast_column\('label', ClassLabel\(names="):
+        read_table(DatasetDict(train=table(encoded, [0, 1], feature)), BAD_STOP)
+
+
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_missing_column_is_named_with_those_there(encoded, column):
+    rows = table(encoded, ["sad", "happy"], Value("string")).rename_column(column, "thing")
+    with pytest.raises(ValueError, match=rf"no column '{column}' but .*thing.*rename_column"):
+        read_table(DatasetDict(train=rows), BAD_STOP)
+
+
+def test_an_unknown_class_stops_or_is_skipped(encoded):
+    rows = DatasetDict(train=table(encoded, [0, 1, 2], ClassLabel(names=["sad", "contempt", "happy"])))
+    with pytest.raises(ValueError, match="train/000001 is of the unknown class 'contempt'"):
+        read_table(rows, BAD_STOP)
+    bad = BadInput("source", "skip")
+    assert [face.label for face in read_table(rows, bad)] == [4, 3]
+    assert len(bad.left_out) == 1
+
+
+def test_split_names_give_the_part_and_only_a_test_part_may_be_unlabelled(encoded):
+    feature = ClassLabel(names=["sad", "happy"])
+    rows = DatasetDict(test=table(encoded, [-1], feature), val=table(encoded, [1], feature))
+    assert [(face.part, face.label) for face in read_table(rows, BAD_STOP)] == [("validation", 3), ("test", -1)]
+    with pytest.raises(ValueError, match="train/000001 has no label"):
+        read_table(DatasetDict(train=table(encoded, [0, -1], feature)), BAD_STOP)
+
+
+def test_group_and_path_columns_are_kept(encoded):
+    rows = table(encoded, ["sad", "sad"], Value("string"), group=["Ann", "Bob"], path=["s/1.png", "s/2.png"])
+    faces = read_table(DatasetDict(train=rows), BAD_STOP)
+    assert [(face.group, face.path) for face in faces] == [("Ann", "s/1.png"), ("Bob", "s/2.png")]
+
+
+def test_image_files_that_the_table_only_points_to_are_read(tmp_path, encoded):
+    path = tmp_path / "face.png"
+    path.write_bytes(encoded(0))
+    rows = Dataset.from_dict({"image": [str(path)], "label": ["sad"]}).cast_column("image", Image())
+    (face,) = read_table(DatasetDict(train=rows), BAD_STOP)
+    assert face.read() == encoded(0)
+    path.unlink()
+    with pytest.raises(ValueError, match="cannot be read"):
+        face.read()
+
+
+@pytest.mark.parametrize(
+    ("names", "answer"),
+    [
+        (["data/train-0.parquet"], True),
+        (["train/data-00000-of-00001.arrow"], True),
+        (["metadata.csv", "1.png"], True),
+        (["Angry/1.png", "notes.jsonl"], False),
+        (["fer2013.csv"], False),
+    ],
+)
+def test_which_folders_are_for_the_datasets_library(write_source, names, answer):
+    assert is_table(write_source(dict.fromkeys(names, b""))) is answer
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [("owner/faces-1.0", True), ("faces", False), ("../faces", False), ("a/b/c", False), ("/x", False)],
+)
+def test_which_names_can_be_a_hub_id(data, answer):
+    assert is_hub_id(data) is answer

@@ -1,0 +1,497 @@
+"""Trains InvolViT and reports on held-out faces.
+
+    accelerate launch train.py --config configs/tiny.yaml --output_dir outputs/tiny
+    accelerate launch train.py --config configs/paper.yaml --data SFEW.zip --output_dir outputs/paper
+
+Any field of the recipe (training/recipe.py) can be given as a flag. A run that was interrupted goes on with `--resume`
+and ends with the same weights as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import datasets
+import evaluate
+import numpy as np
+import timm
+import torch
+import transformers
+import yaml
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, gather_object, set_seed
+from huggingface_hub.errors import StrictDataclassError
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+from tqdm.auto import tqdm
+from transformers import get_polynomial_decay_schedule_with_warmup
+
+from dataset_script import LABELS, load_fer_dataset
+from modeling_involvit import (
+    InvolViTConfig,
+    InvolViTForImageClassification,
+    InvolViTImageProcessor,
+    load_rednet_checkpoint,
+    load_vit_checkpoint,
+)
+from training.augmentation import build_augmentation
+from training.face_dataset import FaceDataset
+from training.recipe import Recipe, parse_recipe
+from training.report import format_per_class, format_table, write_report
+from training.run_checkpoints import load_newest_checkpoint, save_checkpoint
+
+METRIC = str(Path(__file__).parent / "metrics" / "fer_report")
+# What may differ between a run and its continuation without changing the result.
+FREE_FIELDS = ("output_dir", "resume", "num_workers", "eval_batch_size", "checkpoint_steps", "log_steps", "report_to")
+
+Batch = dict[str, Tensor]
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient is infinite or not a number; the message names the step and the images."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands: what a checkpoint holds beside weights, optimizer and random states."""
+
+    epoch: int = 0
+    batches: int = 0  # of this epoch, done by each process
+    step: int = 0  # optimizer steps done
+    loss_sum: float = 0.0  # over this epoch's steps
+    epoch_steps: int = 0
+    seconds: float = 0.0  # spent in training steps
+    images: int = 0  # seen in them
+    best: float = -math.inf
+    best_epoch: int | None = None
+    evaluations_since_best: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+def main() -> None:
+    """Parses, prepares, trains, evaluates, saves and reports."""
+    with one_line_errors():
+        recipe = parse_recipe()
+        output_dir = Path(recipe.output_dir)
+        accelerator = Accelerator(
+            mixed_precision=recipe.mixed_precision,
+            log_with=None if recipe.report_to == "none" else recipe.report_to,
+            project_dir=output_dir,
+        )
+        prepare_output_dir(recipe, accelerator)
+        if (output_dir / "report.json").exists():
+            accelerator.print(
+                f"{output_dir} holds a finished run, see its report.json; a new run needs another output_dir"
+            )
+            return
+        set_seed(recipe.seed)
+
+        faces = load_faces(recipe, accelerator)
+        config = build_config(recipe, faces["train"])
+        processor = InvolViTImageProcessor(
+            size={"height": config.image_size, "width": config.image_size},
+            image_mean=list(config.image_mean),
+            image_std=list(config.image_std),
+        )
+        train_faces = FaceDataset(faces["train"], processor, build_augmentation(recipe.augmentation), recipe.seed)
+        order = torch.Generator()
+        train_loader = build_train_loader(train_faces, recipe, order)
+        eval_loaders = {
+            part: DataLoader(FaceDataset(rows, processor), recipe.eval_batch_size, num_workers=recipe.num_workers)
+            for part, rows in faces.items()
+            if part != "train"
+        }
+
+        model = build_model(recipe, config)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(model, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        average = None
+        if recipe.ema_decay is not None:
+            if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+                raise ValueError("ema_decay needs whole weights on each process: not with FSDP or DeepSpeed")
+            average = ModelEmaV3(model.to(accelerator.device), decay=recipe.ema_decay, use_warmup=True)
+        set_seed(recipe.seed, device_specific=True)  # from here on each process draws dropout masks of its own
+
+        # The schedule is not prepared: it counts optimizer steps of the run, accelerate would step it once a process.
+        model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
+        eval_loaders = {part: accelerator.prepare(loader) for part, loader in eval_loaders.items()}
+        steps_per_epoch = math.ceil(len(train_loader) / recipe.gradient_accumulation_steps)
+        total_steps = recipe.num_epochs * steps_per_epoch
+        scheduler = get_polynomial_decay_schedule_with_warmup(
+            optimizer, recipe.warmup_steps, total_steps, lr_end=0.0, power=recipe.lr_power
+        )
+        last_step = min(total_steps, recipe.max_steps or total_steps)
+
+        progress = Progress()
+        checkpoints = output_dir / "checkpoints"
+        if (saved := load_newest_checkpoint(accelerator, checkpoints, average)) is not None:
+            scheduler.load_state_dict(saved.pop("scheduler"))
+            progress = Progress(**saved)
+        accelerator.init_trackers(
+            "logs", config={k: v for k, v in vars(recipe).items() if isinstance(v, bool | int | float | str)}
+        )
+
+    def checkpoint() -> None:
+        state = {**dataclasses.asdict(progress), "scheduler": scheduler.state_dict()}
+        save_checkpoint(accelerator, checkpoints, progress.step, state, average)
+
+    evaluated_model = model if average is None else average
+    sizes = ", ".join(f"{len(rows)} {part}" for part, rows in faces.items())
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    accelerator.print(f"{millions:.2f} M parameters; images: {sizes}; {last_step} steps, {steps_per_epoch} an epoch")
+    bar = tqdm(total=last_step, initial=progress.step, unit="step", disable=not accelerator.is_main_process)
+    while progress.epoch < recipe.num_epochs and progress.step < last_step and not is_out_of_patience(progress, recipe):
+        order.manual_seed(recipe.seed + progress.epoch)
+        train_faces.set_epoch(progress.epoch)
+        set_train_mode(model, recipe, accelerator)
+        batches = train_loader
+        if progress.batches:
+            batches = accelerator.skip_first_batches(train_loader, progress.batches)
+        batches = mark_padding(batches, progress.batches, len(train_faces), recipe.batch_size, accelerator)
+        started = time.perf_counter()
+        for window in windows(batches, recipe.gradient_accumulation_steps):
+            loss = train_step(window, model, optimizer, recipe, accelerator, faces["train"], progress.step)
+            if not accelerator.optimizer_step_was_skipped:
+                scheduler.step()
+            progress.step += 1
+            progress.epoch_steps += 1
+            progress.batches += len(window)
+            progress.loss_sum += loss
+            if average is not None:
+                average.update(accelerator.unwrap_model(model), step=progress.step)
+
+            images = sum(len(batch["labels"]) for batch in window) * accelerator.num_processes
+            seconds = time.perf_counter() - started
+            started += seconds
+            progress.images, progress.seconds = progress.images + images, progress.seconds + seconds
+            learning_rate = scheduler.get_last_lr()[-1]
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}", lr=f"{learning_rate:.2e}", images_per_s=f"{images / seconds:.1f}")
+            if progress.step % recipe.log_steps == 0:
+                values = {"loss": loss, "learning_rate": learning_rate, "images_per_s": images / seconds}
+                accelerator.log({f"train/{name}": value for name, value in values.items()}, step=progress.step)
+            if progress.step >= last_step:
+                break
+            if progress.step % recipe.checkpoint_steps == 0 and progress.batches < len(train_loader):
+                checkpoint()
+                started = time.perf_counter()
+
+        metrics = evaluate_model(evaluated_model, eval_loaders["validation"], accelerator)
+        entry = {
+            "epoch": progress.epoch + progress.batches / len(train_loader),
+            "step": progress.step,
+            "train_loss": progress.loss_sum / progress.epoch_steps,
+            "learning_rate": scheduler.get_last_lr()[-1],
+            "validation_loss": metrics["negative_log_likelihood"],
+            "accuracy": metrics["accuracy"],
+            "macro_f1": metrics["macro_f1"],
+        }
+        progress.history.append(entry)
+        accelerator.log(
+            {f"validation/{k}": entry[k] for k in ("validation_loss", "accuracy", "macro_f1")}, entry["step"]
+        )
+        if accelerator.is_main_process:
+            bar.write(", ".join(f"{k} {v:.4g}" for k, v in entry.items()))
+        if recipe.select_best is not None:
+            score = -entry["validation_loss"] if recipe.select_best == "loss" else entry[recipe.select_best]
+            progress.evaluations_since_best += 1
+            if score > progress.best:
+                progress.best, progress.best_epoch, progress.evaluations_since_best = score, progress.epoch, 0
+                save_model(evaluated_model, processor, output_dir / "best", accelerator)
+        progress.epoch += 1
+        progress.batches, progress.epoch_steps, progress.loss_sum = 0, 0, 0.0
+        checkpoint()
+    bar.close()
+
+    if recipe.select_best is None:
+        save_model(evaluated_model, processor, output_dir, accelerator)
+    elif accelerator.is_main_process and (output_dir / "best").exists():
+        move_files(output_dir / "best", output_dir)
+    accelerator.wait_for_everyone()
+    report(recipe, faces, eval_loaders, progress, accelerator)
+    accelerator.end_training()
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Ends the program on a user's mistake with one line that says what to do, printed by one process."""
+    try:
+        yield
+    except (ValueError, OSError, StrictDataclassError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}" if PartialState().is_local_main_process else 1)
+
+
+def prepare_output_dir(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Records the recipe; refuses a folder that holds another run or would mix two."""
+    output_dir = Path(recipe.output_dir)
+    record = output_dir / "recipe.yaml"
+    wanted = dataclasses.asdict(recipe)
+    if accelerator.is_main_process:
+        if recipe.resume and record.exists():
+            saved = yaml.safe_load(record.read_text())
+            changed = [k for k in wanted if k not in FREE_FIELDS and wanted[k] != saved.get(k)]
+            if changed:
+                raise ValueError(
+                    f"{output_dir} holds a run with another {', '.join(changed)}; go on with the values in {record}, "
+                    f"or choose another output_dir"
+                )
+        elif output_dir.exists() and any(output_dir.iterdir()):
+            raise ValueError(f"{output_dir} is not empty; go on with its run by --resume, or choose another output_dir")
+        output_dir.mkdir(parents=True, exist_ok=True)
+        record.write_text(yaml.safe_dump(wanted, sort_keys=False))
+    accelerator.wait_for_everyone()
+
+
+def load_faces(recipe: Recipe, accelerator: Accelerator) -> datasets.DatasetDict:
+    """Loads the splits to train on and to measure on; the first process fills the cache for the others."""
+    names = ("split", "seed", "validation_fraction", "n_folds", "fold", "group_pattern", "on_error", "drop_duplicates")
+    names += ("rendered_images", "rendered_size")
+    with accelerator.local_main_process_first():
+        faces = load_fer_dataset(recipe.data, **{name: getattr(recipe, name) for name in names})
+    if "test" in faces and min(faces["test"]["label"]) < 0:  # SFEW 2.0 keeps the labels of its test part
+        faces.pop("test")
+    return faces
+
+
+def build_config(recipe: Recipe, train_rows: datasets.Dataset) -> InvolViTConfig:
+    """Builds the model's configuration, with class weights inverse to the classes' shares where asked."""
+    fields = dict(recipe.model)
+    if recipe.class_balance == "loss":
+        counts = np.bincount(train_rows["label"], minlength=len(LABELS))
+        fields["class_weights"] = (counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)).tolist()
+    return InvolViTConfig(**fields)
+
+
+def build_train_loader(train_faces: FaceDataset, recipe: Recipe, order: torch.Generator) -> DataLoader:
+    """Builds the loader whose order follows from `order` alone."""
+    if recipe.class_balance == "sampler":
+        labels = np.asarray(train_faces.faces["label"])
+        weights = 1 / np.bincount(labels)[labels]
+        sampler = WeightedRandomSampler(weights.tolist(), len(labels), generator=order)
+    else:
+        sampler = RandomSampler(train_faces, generator=order)
+    return DataLoader(
+        train_faces,
+        recipe.batch_size,
+        sampler=sampler,
+        num_workers=recipe.num_workers,
+        persistent_workers=recipe.num_workers > 0,
+        # Else starting an iterator draws from the global generator, and a resumed run would draw other dropout masks.
+        generator=torch.Generator(),
+    )
+
+
+def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClassification:
+    """Builds the model, loads published branch weights and freezes branches, as the recipe says."""
+    model = InvolViTForImageClassification(config)
+    for name in {
+        *recipe.frozen,
+        *(["rednet"] if recipe.rednet_checkpoint else []),
+        *(["vit"] if recipe.vit_pretrained else []),
+    }:
+        if getattr(model.involvit, name) is None:
+            raise ValueError(f"the recipe names the branch {name}, but the model has branches={config.branches}")
+    if recipe.rednet_checkpoint:
+        load_rednet_checkpoint(model.involvit.rednet, recipe.rednet_checkpoint)
+    if recipe.vit_pretrained:
+        load_vit_checkpoint(model.involvit.vit, recipe.vit_pretrained)
+    for name in recipe.frozen:
+        getattr(model.involvit, name).requires_grad_(False)
+    if recipe.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    return model
+
+
+def parameter_groups(model: InvolViTForImageClassification, recipe: Recipe) -> list[dict[str, Any]]:
+    """Returns the branches' parameters with their own learning rate, then those of fusion and head."""
+    branches = [branch for branch in (model.involvit.rednet, model.involvit.vit) if branch is not None]
+    backbone = [p for branch in branches for p in branch.parameters() if p.requires_grad]
+    in_branches = {id(p) for branch in branches for p in branch.parameters()}
+    head = [p for p in model.parameters() if id(p) not in in_branches]
+    groups = [{"params": backbone, "lr": recipe.learning_rate * recipe.backbone_lr_scale}] if backbone else []
+    return [*groups, {"params": head}]
+
+
+def set_train_mode(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> None:
+    """Sets training mode, but for frozen branches: their BatchNorm statistics stay too."""
+    model.train()
+    for name in recipe.frozen:
+        getattr(accelerator.unwrap_model(model).involvit, name).eval()
+
+
+def mark_padding(
+    batches: Iterable[Batch], first: int, num_images: int, batch_size: int, accelerator: Accelerator
+) -> Iterator[Batch]:
+    """Labels with -100, which the loss ignores, the images by which accelerate fills up the last batch of each process.
+
+    Batch k of process p holds places (k * processes + p) * batch_size and on in the epoch's order.
+    """
+    for index, batch in enumerate(batches, start=first):
+        place = (index * accelerator.num_processes + accelerator.process_index) * batch_size
+        batch["labels"][max(num_images - place, 0) :] = -100
+        yield batch
+
+
+def windows(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Yields the batches of one optimizer step at a time; the last window of an epoch may be shorter."""
+    batches = iter(batches)
+    while window := list(itertools.islice(batches, size)):
+        yield window
+
+
+def train_step(
+    window: list[Batch],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    accelerator: Accelerator,
+    train_rows: datasets.Dataset,
+    step: int,
+) -> float:
+    """Takes one optimizer step on the mean loss over all images of the window on all processes, and returns that mean.
+
+    Raises:
+        NonFiniteLossError: If loss or gradient are not finite; the weights are as before the step.
+    """
+    weights = accelerator.unwrap_model(model).config.class_weights
+    weights = torch.ones(len(LABELS)) if weights is None else torch.tensor(weights)
+    weights = weights.to(accelerator.device)
+    labels = torch.cat([batch["labels"] for batch in window])
+    # DDP averages gradients over processes, so each divides its sum by the mean of what they hold.
+    num_items = accelerator.reduce(weights[labels[labels >= 0]].sum(), "mean")
+    losses = []
+    for index, batch in enumerate(window):
+        accelerator.sync_gradients = index == len(window) - 1
+        with contextlib.nullcontext() if accelerator.sync_gradients else accelerator.no_sync(model):
+            loss = model(batch["pixel_values"], labels=batch["labels"], num_items_in_batch=num_items).loss
+            accelerator.backward(loss)
+        losses.append(loss.detach())
+    mean_loss = accelerator.reduce(torch.stack(losses).sum(), "mean").item()
+    norm = accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm or math.inf)
+    # With fp16 the gradient scaler skips steps whose gradients overflow.
+    finite_gradient = norm is None or accelerator.scaler is not None or math.isfinite(norm)
+    if not (math.isfinite(mean_loss) and finite_gradient):
+        rows = [
+            int(i) for batch, loss in zip(window, losses, strict=True) if not loss.isfinite() for i in batch["index"]
+        ]
+        rows = gather_object(rows or [int(i) for batch in window for i in batch["index"]])
+        paths = train_rows.select(rows)["path"]
+        raise NonFiniteLossError(
+            f"step {step + 1}: loss {mean_loss}, gradient norm {norm}; images: {', '.join(paths)}. Look at these, "
+            f"lower learning_rate or set max_grad_norm; the checkpoint before is kept"
+        )
+    optimizer.step()
+    optimizer.zero_grad()
+    return mean_loss
+
+
+def evaluate_model(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> dict[str, Any]:
+    """Measures a model with the `fer_report` metric, each image counted once on any number of processes."""
+    model.eval()
+    logits, labels = [], []
+    for batch in tqdm(loader, desc="evaluate", leave=False, disable=not accelerator.is_main_process):
+        with torch.no_grad(), accelerator.autocast():
+            output = model(batch["pixel_values"])
+        gathered = accelerator.gather_for_metrics((output.logits.float(), batch["labels"]))
+        logits.append(gathered[0].cpu())
+        labels.append(gathered[1].cpu())
+    logits, labels = torch.cat(logits), torch.cat(labels)
+    return evaluate.load(METRIC, keep_in_memory=True).compute(
+        predictions=logits.argmax(dim=1).tolist(),
+        references=labels.tolist(),
+        prediction_scores=logits.double().softmax(dim=1).tolist(),
+    )
+
+
+def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: Path, accelerator: Accelerator) -> None:
+    """Saves weights, configuration, processor and code as a Hub repository, written beside and moved into place."""
+    model = model.module if isinstance(model, ModelEmaV3) else model
+    weights = accelerator.get_state_dict(model)
+    if accelerator.is_main_process:
+        beside = directory.with_name(f"{directory.name}.unfinished")
+        shutil.rmtree(beside, ignore_errors=True)
+        accelerator.unwrap_model(model).save_pretrained(beside, state_dict=weights)
+        processor.save_pretrained(beside)
+        move_files(beside, directory)
+    accelerator.wait_for_everyone()
+
+
+def move_files(source: Path, target: Path) -> None:
+    """Moves the files of a folder into another, each replacing its namesake, and removes the emptied folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        path.replace(target / path.name)
+    source.rmdir()
+
+
+def is_out_of_patience(progress: Progress, recipe: Recipe) -> bool:
+    """Tells whether early stopping ends the run."""
+    return recipe.patience is not None and progress.evaluations_since_best >= recipe.patience
+
+
+def report(
+    recipe: Recipe,
+    faces: datasets.DatasetDict,
+    eval_loaders: dict[str, DataLoader],
+    progress: Progress,
+    accelerator: Accelerator,
+) -> None:
+    """Measures the saved model, on the test part where its labels are known, and writes and prints the report."""
+    output_dir = Path(recipe.output_dir)
+    model = InvolViTForImageClassification.from_pretrained(output_dir).to(accelerator.device)
+    part = "test" if "test" in faces else "validation"
+    metrics = evaluate_model(model, eval_loaders[part], accelerator)
+    if not accelerator.is_main_process:
+        return
+    counts = np.bincount(faces[part]["label"])
+    largest_class_share = float(counts.max() / counts.sum())
+    on_gpu = accelerator.device.type == "cuda"
+    peak_bytes = (
+        torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    run = {
+        "evaluated_on": part,
+        "images": {name: len(rows) for name, rows in faces.items()},
+        "largest_class_share": largest_class_share,
+        "weights": "last epoch"
+        if recipe.select_best is None
+        else f"epoch {progress.best_epoch + 1}, by {recipe.select_best}",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "processes": accelerator.num_processes,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "mixed_precision": accelerator.mixed_precision,
+        "steps": progress.step,
+        "training_images_per_s": progress.images / progress.seconds,
+        "peak_memory_gib": peak_bytes / 2**30,
+        "recipe": dataclasses.asdict(recipe),
+        "versions": {module.__name__: module.__version__ for module in (torch, transformers, timm, datasets)},
+    }
+    write_report(output_dir, metrics, progress.history, run)
+    data = f"{Path(recipe.data).stem}, {recipe.split or 'default'} split, {part}"
+    print(f"\n{format_table(metrics, data, largest_class_share)}\n\n{format_per_class(metrics)}\n")
+    print(f"Saved to {output_dir}: the model, report.json, confusion_matrix.png, training_curves.png")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NonFiniteLossError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)

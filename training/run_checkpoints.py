@@ -1,0 +1,76 @@
+"""Checkpoints of a run: written beside and renamed into place, so that the newest one is always whole.
+
+A checkpoint holds what accelerate saves (model, optimizer, gradient scaler, random states of each process), the
+averaged weights where there are any, and the run's own progress with the schedule as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+_PROGRESS = "progress.json"
+_AVERAGE = "average.safetensors"
+
+
+def save_checkpoint(
+    accelerator: Accelerator, directory: Path, step: int, progress: dict[str, Any], average: nn.Module | None
+) -> None:
+    """Writes `directory/step_<step>` and removes older ones. To be called by every process.
+
+    Args:
+        accelerator: The run's accelerator.
+        directory: Folder of the run's checkpoints; made if need be.
+        step: Optimizer steps done.
+        progress: What `load_newest_checkpoint` gives back; JSON values.
+        average: Averaged model to save with it.
+    """
+    unfinished = directory / "unfinished"
+    if accelerator.is_main_process:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(unfinished)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        if average is not None:
+            save_model(average, unfinished / _AVERAGE)
+        (unfinished / _PROGRESS).write_text(json.dumps(progress))
+        older = checkpoint_folders(directory)
+        unfinished.rename(directory / f"step_{step:08d}")
+        for folder in older:
+            shutil.rmtree(folder)
+    accelerator.wait_for_everyone()
+
+
+def load_newest_checkpoint(
+    accelerator: Accelerator, directory: Path, average: nn.Module | None
+) -> dict[str, Any] | None:
+    """Restores the newest checkpoint of `directory` in place.
+
+    Args:
+        accelerator: The run's accelerator, with model and optimizer prepared.
+        directory: Folder of the run's checkpoints.
+        average: Averaged model to restore.
+
+    Returns:
+        The progress that was saved, or None where there is no checkpoint.
+    """
+    folders = checkpoint_folders(directory)
+    if not folders:
+        return None
+    accelerator.load_state(folders[-1])
+    if average is not None:
+        load_model(average, folders[-1] / _AVERAGE, device=str(accelerator.device))
+    return json.loads((folders[-1] / _PROGRESS).read_text())
+
+
+def checkpoint_folders(directory: Path) -> list[Path]:
+    """Returns the whole checkpoints of a run, oldest first."""
+    return sorted(directory.glob("step_*"))
