@@ -73,11 +73,11 @@ def confusion_matrix_figure(metrics: dict[str, Any]) -> Figure:
     labels = list(metrics["per_class"])
     counts = np.asarray(metrics["confusion_matrix"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+    figure = Figure(figsize=(8, 6.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
-        text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if counts[row].any() else "0"
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     axes.set(
@@ -87,9 +87,10 @@ def confusion_matrix_figure(metrics: dict[str, Any]) -> Figure:
         yticklabels=labels,
         xlabel="predicted",
         ylabel="true",
-        title=f"{metrics['num_images']} images, accuracy {metrics['accuracy']:.1%}, macro F1 {metrics['macro_f1']:.1%}",
+        title=f"Confusion matrix: {metrics['num_images']} images, "
+        f"accuracy {metrics['accuracy']:.1%}, macro F1 {metrics['macro_f1']:.1%}",
     )
-    figure.colorbar(image, ax=axes, label="share of the true class")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.9)
     return figure
 
 
@@ -97,22 +98,24 @@ def training_curves_figure(history: Sequence[dict[str, float]]) -> Figure:
     """Draws loss and scores over the epochs.
 
     Args:
-        history: One mapping an evaluation with `epoch`, `train_loss`, `validation_loss`, `accuracy` and `macro_f1`.
+        history: One mapping an evaluation with `epoch` and any of `train_loss`, `validation_loss`, `accuracy` and
+            `macro_f1`; a curve leaves out the evaluations that lack its value.
 
     Returns:
         A figure with two panels.
     """
-    epochs = [entry["epoch"] for entry in history]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    loss_axes, score_axes = figure.subplots(1, 2)
+    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    loss_axes, score_axes = figure.subplots(1, 2, sharex=True)
     panels = {
         loss_axes: {"train_loss": "training (as optimized)", "validation_loss": "validation"},
         score_axes: {"accuracy": "accuracy", "macro_f1": "macro F1"},
     }
     for axes, curves in panels.items():
         for name, label in curves.items():
-            axes.plot(epochs, [entry[name] for entry in history], marker=".", label=label)
+            entries = [entry for entry in history if entry.get(name) is not None]
+            axes.plot([e["epoch"] for e in entries], [e[name] for e in entries], marker=".", label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(left=0)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()

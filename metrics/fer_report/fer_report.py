@@ -8,7 +8,13 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+)
 
 _LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 _BINS = 15
@@ -22,9 +28,10 @@ _KWARGS_DESCRIPTION = """
 Args:
     predictions (`list[int]`): predicted class ids.
     references (`list[int]`): true class ids.
-    prediction_scores (`list[list[float]]`, *optional*): probabilities of all classes, a row an image, summing to 1.
-    labels (`list[str]`, *optional*): names of the classes in the order of their ids; by default the seven expressions
-        Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral.
+    prediction_scores (`list[list[float]]`, *optional*): probabilities of all classes, a row an image, summing to 1
+        (within 0.001; then scaled to it). For `compute` only: after `add_batch`, those of all images.
+    labels (`list[str]`, *optional*): names of the classes in the order of their ids, two or more; by default the seven
+        expressions Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral.
 
 Returns:
     num_images (`int`), accuracy, macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall,
@@ -36,11 +43,11 @@ Returns:
 
     With prediction_scores also expected_calibration_error (15 bins of equal width, closed on the right, of the
     probability of the predicted class; Guo et al., ICML 2017), brier_score (squared distance to the one-hot truth
-    summed over classes, 0 to 2) and negative_log_likelihood (natural logarithm, of at least 1e-15).
+    summed over classes, 0 to 2) and negative_log_likelihood (natural logarithm, of at least float64's epsilon 2.2e-16).
 
 Raises:
-    ValueError: if there are no images, lengths differ, an id is not that of a class, or a row of scores is not a
-        distribution over the classes.
+    ValueError: if there are no images, lengths differ, an id is not that of a class, a row of scores is not a
+        distribution over the classes, or labels repeat.
 
 Examples:
     >>> fer_report = evaluate.load("metrics/fer_report")
@@ -83,10 +90,13 @@ class FERReport(evaluate.Metric):
         predictions, references = np.asarray(predictions), np.asarray(references)
         if len(references) == 0:
             raise ValueError("fer_report needs at least one image")
-        for name, ids in (("predictions", predictions), ("references", references)):
-            if ids.min() < 0 or ids.max() >= len(labels):
-                raise ValueError(f"{name} must be ids from 0 to {len(labels) - 1}, got {ids.min()} to {ids.max()}")
+        if len(set(labels)) < max(len(labels), 2):
+            raise ValueError(f"labels must be two or more different names, got {list(labels)}")
         ids = np.arange(len(labels))
+        for name, given in (("predictions", predictions), ("references", references)):
+            if not (known := np.isin(given, ids)).all():
+                row = int(known.argmin())
+                raise ValueError(f"{name} must be ids from 0 to {len(labels) - 1}; row {row} is {given[row]}")
         present = np.union1d(predictions, references)
 
         def scores_of(classes: np.ndarray, average: str | None) -> tuple[Any, Any, Any, Any]:
@@ -114,9 +124,14 @@ class FERReport(evaluate.Metric):
 
 
 def _checked_scores(prediction_scores: Sequence[Sequence[float]], num_images: int, num_labels: int) -> np.ndarray:
+    if len(prediction_scores) != num_images:
+        raise ValueError(
+            f"prediction_scores must have a row for each of {num_images} images, got {len(prediction_scores)}"
+        )
+    for row, values in enumerate(prediction_scores):
+        if np.shape(values) != (num_labels,):
+            raise ValueError(f"prediction_scores must be rows of {num_labels}; row {row} has shape {np.shape(values)}")
     scores = np.asarray(prediction_scores, dtype=np.float64)
-    if scores.shape != (num_images, num_labels):
-        raise ValueError(f"prediction_scores must be [{num_images}, {num_labels}], got {list(scores.shape)}")
     wrong = ~(np.isfinite(scores).all(axis=1) & (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) < 1e-3))
     if wrong.any():
         row = int(wrong.argmax())
@@ -124,20 +139,19 @@ def _checked_scores(prediction_scores: Sequence[Sequence[float]], num_images: in
             f"prediction_scores must be probabilities that sum to 1; row {row} is {scores[row].tolist()} "
             f"({int(wrong.sum())} such rows)"
         )
-    return scores
+    return scores / scores.sum(axis=1, keepdims=True)
 
 
 def _probabilistic_scores(scores: np.ndarray, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-    rows = np.arange(len(references))
-    confidence = scores[rows, predictions]
+    confidence = scores[np.arange(len(predictions)), predictions]
     correct = predictions == references
     edges = np.linspace(0, 1, _BINS + 1)
     bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
     # |mean(correct) - mean(confidence)| of each bin, weighted by its share of the images
     gaps = np.bincount(bins, weights=correct.astype(float) - confidence, minlength=_BINS)
-    one_hot = np.eye(scores.shape[1])[references]
+    ids = np.arange(scores.shape[1])
     return {
         "expected_calibration_error": float(np.abs(gaps).sum() / len(references)),
-        "brier_score": float(((scores - one_hot) ** 2).sum(axis=1).mean()),
-        "negative_log_likelihood": float(-np.log(np.clip(scores[rows, references], 1e-15, None)).mean()),
+        "brier_score": float(brier_score_loss(references, scores, labels=ids, scale_by_half=False)),
+        "negative_log_likelihood": float(log_loss(references, scores, labels=ids)),
     }

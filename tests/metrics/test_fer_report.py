@@ -1,19 +1,21 @@
 import doctest
 import json
+import math
 from pathlib import Path
 
 import evaluate
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report, log_loss
+from sklearn.metrics import classification_report
 
 LABELS = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
+PROBABILISTIC = ("expected_calibration_error", "brier_score", "negative_log_likelihood")
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def metric():
-    return evaluate.load(str(ROOT / "metrics" / "fer_report"))
+    return evaluate.load(str(ROOT / "metrics" / "fer_report"), keep_in_memory=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,8 @@ def test_confusion_matrix_has_truth_in_rows(metric, answers):
 def test_probabilistic_scores_follow_their_equations(metric, answers):
     references, predictions, scores = answers
     report = compute(metric, references, predictions, scores)
-    assert report["negative_log_likelihood"] == pytest.approx(log_loss(references, scores, labels=range(7)))
+    likelihood = -sum(math.log(scores[i, references[i]]) for i in range(300)) / 300
+    assert report["negative_log_likelihood"] == pytest.approx(likelihood)
     brier = sum(
         sum((scores[i, c] - (c == references[i])) ** 2 for c in range(7)) for i in range(len(references))
     ) / len(references)
@@ -85,11 +88,25 @@ def test_probabilistic_scores_follow_their_equations(metric, answers):
 
 def test_a_sure_and_right_classifier_is_calibrated_and_a_sure_and_wrong_one_is_not(metric):
     right = compute(metric, [0, 1], [0, 1], np.eye(7)[[0, 1]])
-    assert [right[k] for k in ("expected_calibration_error", "brier_score", "negative_log_likelihood")] == [0, 0, 0]
+    assert [right[name] for name in PROBABILISTIC] == pytest.approx([0, 0, 0], abs=1e-15)
     wrong = compute(metric, [0, 1], [1, 0], np.eye(7)[[1, 0]])
     assert wrong["expected_calibration_error"] == 1
     assert wrong["brier_score"] == 2
-    assert wrong["negative_log_likelihood"] == pytest.approx(-np.log(1e-15))
+    assert wrong["negative_log_likelihood"] == pytest.approx(52 * math.log(2))  # float64 has 52 bits of fraction
+
+
+def test_a_confidence_on_the_edge_of_two_bins_is_in_the_lower_one(metric):
+    scores = [[0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 0], [0.15] * 6 + [0.1]]  # 0.2 = 3/15; 2/15 < 0.15 < 3/15
+    report = compute(metric, [0, 1], [0, 0], scores)
+    assert report["expected_calibration_error"] == pytest.approx(abs(0.5 - (0.2 + 0.15) / 2))
+
+
+def test_rows_that_sum_to_one_but_for_rounding_count_as_if_they_did(metric, answers):
+    references, predictions, scores = answers
+    rounded = compute(metric, references, predictions, scores * 1.0009)
+    exact = compute(metric, references, predictions, scores)
+    for name in PROBABILISTIC:
+        assert rounded[name] == pytest.approx(exact[name])
 
 
 def test_absent_classes_are_named_and_do_not_count_in_macro_averages(metric):
@@ -97,6 +114,13 @@ def test_absent_classes_are_named_and_do_not_count_in_macro_averages(metric):
     assert report["absent_classes"] == ["Angry", "Disgust", "Fear", "Sad", "Surprise"]
     assert report["macro_recall"] == pytest.approx((0.5 + 1) / 2)
     assert report["per_class"]["Sad"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+
+def test_a_class_that_is_predicted_but_never_true_counts_in_macro_averages(metric):
+    report = compute(metric, [3, 3], [3, 0])
+    assert report["macro_recall"] == pytest.approx((0.5 + 0) / 2)
+    assert report["weighted_recall"] == pytest.approx(0.5)
+    assert "Angry" not in report["absent_classes"]
 
 
 def test_a_class_never_predicted_and_a_single_class_are_defined(metric):
@@ -107,15 +131,29 @@ def test_a_class_never_predicted_and_a_single_class_are_defined(metric):
 
 
 def test_batches_add_up_to_the_whole(metric, answers):
-    references, predictions, _ = answers
+    references, predictions, scores = answers
     for start in range(0, 300, 77):
         metric.add_batch(references=references[start : start + 77], predictions=predictions[start : start + 77])
-    assert metric.compute() == compute(metric, references, predictions)
+    assert metric.compute(prediction_scores=scores) == compute(metric, references, predictions, scores)
+
+
+def test_an_error_leaves_the_metric_usable():
+    metric = evaluate.load(str(ROOT / "metrics" / "fer_report"))
+    with pytest.raises(ValueError):
+        compute(metric, [0, 1, 7], [0, 1, 2])
+    assert compute(metric, [0, 1], [0, 1])["num_images"] == 2
 
 
 def test_other_labels_can_be_named(metric):
-    report = compute(metric, [0, 1], [0, 1], labels=["calm", "moved"])
+    report = compute(metric, [0, 1], [0, 1], [[0.9, 0.1], [0.4, 0.6]], labels=["calm", "moved"])
     assert list(report["per_class"]) == ["calm", "moved"]
+    assert report["brier_score"] == pytest.approx((2 * 0.1**2 + 2 * 0.4**2) / 2)
+
+
+@pytest.mark.parametrize("labels", [[], ["calm"], ["calm", "calm"]])
+def test_labels_that_tell_no_classes_apart_are_refused(metric, labels):
+    with pytest.raises(ValueError, match="two or more different names"):
+        compute(metric, [0], [0], labels=labels)
 
 
 def test_the_report_is_strict_json(metric, answers):
@@ -127,11 +165,14 @@ def test_the_report_is_strict_json(metric, answers):
     ("references", "predictions", "scores", "message"),
     [
         ([], [], None, "at least one image"),
-        ([0, 7], [0, 1], None, "references must be ids from 0 to 6"),
-        ([0, 1], [-1, 1], None, "predictions must be ids from 0 to 6"),
+        ([0, 7], [0, 1], None, "references must be ids from 0 to 6; row 1 is 7"),
+        ([0, 1], [-1, 1], None, "predictions must be ids from 0 to 6; row 0 is -1"),
+        ([0, 1], [None, 1], None, "predictions must be ids from 0 to 6; row 0 is None"),
         ([0, 1], [0], None, "[Mm]ismatch|length|number"),
-        ([0, 1], [0, 1], np.eye(7)[[0]], r"prediction_scores must be \[2, 7\], got \[1, 7\]"),
-        ([0, 1], [0, 1], np.eye(6)[[0, 1]], r"must be \[2, 7\], got \[2, 6\]"),
+        ([0, 1], [0, 1], np.eye(7)[[0]], "a row for each of 2 images, got 1"),
+        ([0, 1], [0, 1], np.eye(6)[[0, 1]], "rows of 7; row 0 has shape"),
+        ([0, 1], [0, 1], [[1 / 7] * 7, [0.5, 0.5]], "rows of 7; row 1 has shape"),
+        ([0, 1], [0, 1], [0.5, 0.5], "rows of 7; row 0 has shape"),
         ([0, 1], [0, 1], [[1 / 7] * 7, [np.nan] * 7], "row 1"),
         ([0, 1], [0, 1], [[0.5] * 7, [1 / 7] * 7], "row 0"),
         ([0, 1], [0, 1], [[1 / 7] * 7, [-0.5, 1.5, 0, 0, 0, 0, 0]], "row 1"),

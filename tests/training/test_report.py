@@ -69,12 +69,27 @@ def test_the_confusion_matrix_shows_every_count_in_its_place(metrics):
     assert len(axes.texts) == 49
 
 
+def test_a_class_without_images_has_no_shares(metrics):
+    metrics["confusion_matrix"][2] = [0] * 7
+    (axes, _) = report.confusion_matrix_figure(metrics).axes
+    assert [text.get_text() for text in axes.texts if text.get_position()[1] == 2] == ["0"] * 7
+
+
 @pytest.mark.parametrize("number", [1, 5])
 def test_the_curves_are_those_of_the_history(number):
     loss, score = report.training_curves_figure(HISTORY[:number]).axes
     curves = {line.get_label(): line.get_xydata().tolist() for axes in (loss, score) for line in axes.lines}
     assert curves["validation"] == [[e["epoch"], e["validation_loss"]] for e in HISTORY[:number]]
     assert curves["macro F1"] == [[e["epoch"], e["macro_f1"]] for e in HISTORY[:number]]
+
+
+def test_a_curve_leaves_out_evaluations_without_its_value():
+    history = [{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0, "accuracy": 0.5, "macro_f1": None}]
+    loss, score = report.training_curves_figure(history).axes
+    curves = {line.get_label(): line.get_xydata().tolist() for axes in (loss, score) for line in axes.lines}
+    assert curves["training (as optimized)"] == [[1, 2.0], [2, 1.0]]
+    assert curves["validation"] == curves["macro F1"] == []
+    assert curves["accuracy"] == [[2, 0.5]]
 
 
 def test_the_report_is_strict_json_beside_two_pictures(metrics, tmp_path):
@@ -96,3 +111,15 @@ def test_a_failure_leaves_nothing_half_written(metrics, tmp_path):
         report.write_report(tmp_path, metrics, HISTORY, {"value": object()})
     assert (tmp_path / "report.json").read_text() == "before"
     assert not [p.name for p in tmp_path.iterdir() if "unfinished" in p.name]
+
+
+def test_a_picture_that_fails_to_save_leaves_the_one_before(metrics, tmp_path, monkeypatch):
+    def save_half(figure, path):
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    (tmp_path / "confusion_matrix.png").write_bytes(b"before")
+    monkeypatch.setattr(report.Figure, "savefig", save_half)
+    with pytest.raises(OSError, match="no space left"):
+        report.write_report(tmp_path, metrics, HISTORY, {})
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("confusion_matrix.png", b"before")]
