@@ -157,7 +157,7 @@ def main() -> None:
     bar = tqdm(total=last_step, initial=progress.step, unit="step", disable=not accelerator.is_main_process)
     while progress.epoch < recipe.num_epochs and progress.step < last_step and not is_out_of_patience(progress, recipe):
         order.manual_seed(recipe.seed + progress.epoch)
-        train_faces.set_epoch(progress.epoch)
+        train_loader.set_epoch(progress.epoch)  # passes it on to the data set; a loader that resumes would start at 0
         set_train_mode(model, recipe, accelerator)
         batches = train_loader
         if progress.batches:

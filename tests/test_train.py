@@ -14,10 +14,12 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import pipeline
 
 import train
 from dataset_script import LABELS
+from modeling_involvit import LABELS as MODEL_LABELS
 from modeling_involvit import InvolViTForImageClassification
 
 ROOT = Path(__file__).parents[1]
@@ -309,3 +311,19 @@ def test_resuming_with_another_recipe_is_refused(run, tmp_path):
     run(tmp_path / "out", num_epochs=1, max_steps=1)
     with pytest.raises(SystemExit, match="another learning_rate"):
         run(tmp_path / "out", num_epochs=1, max_steps=1, resume=True, learning_rate=1.0)
+
+
+def test_tensorboard_gets_loss_rate_and_scores(run, tmp_path):
+    run(tmp_path / "out", num_epochs=2, report_to="tensorboard", log_steps=1)
+    events = EventAccumulator(str(next((tmp_path / "out" / "logs").glob("events*")).parent)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 13))
+    rates = [event.value for event in events.Scalars("train/learning_rate")]
+    assert rates == pytest.approx([1e-3 * (1 - step / 12) ** 0.9 for step in range(1, 13)], abs=1e-9)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    scores = [event.value for event in events.Scalars("validation/accuracy")]
+    assert scores == pytest.approx([entry["accuracy"] for entry in report["history"]])
+
+
+def test_the_class_order_is_the_same_everywhere():
+    metric = train.evaluate.load(train.METRIC).compute(predictions=[0], references=[0])
+    assert LABELS == MODEL_LABELS == tuple(metric["per_class"])
