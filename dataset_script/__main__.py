@@ -2,6 +2,7 @@
 
 python -m dataset_script build --data wildfaces.zip --split group --out DIR
 python -m dataset_script render --images 700 --size 112 --seed 0 --out DIR
+python -m dataset_script sheet --out rendered_faces.jpg
 python -m dataset_script duplicates --data wildfaces.zip
 """
 
@@ -23,7 +24,7 @@ from .fer_dataset import RENDERED, SPLITS, load_fer_dataset
 from .labels import LABELS
 from .output_folder import output_folder
 from .parquet_repo import CONTENT, write_parquet_repo
-from .rendered_faces import rendered_faces
+from .rendered_faces import contact_sheet, rendered_faces
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,12 +79,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     render = commands.add_parser("render", help="write rendered faces as class folders of PNG files")
     render.add_argument("--images", type=int, default=700, help="how many (default: 700)")
-    render.add_argument("--size", type=int, default=112, help="height and width in pixels (default: 112)")
-    render.add_argument("--seed", type=int, default=0, help="(default: 0)")
 
-    for command in (build, render):
-        command.add_argument("--out", type=Path, required=True, help="folder to write")
-        command.add_argument("--overwrite", action="store_true", help="replace the folder if this command wrote it")
+    sheet = commands.add_parser("sheet", help="write one picture of rendered faces, a row an expression")
+    sheet.add_argument("--columns", type=int, default=10, help="how many persons (default: 10)")
+
+    for command in (render, sheet):
+        command.add_argument("--size", type=int, default=112, help="height and width of a face (default: 112 pixels)")
+        command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+
+    for command, what in ((build, "folder"), (render, "folder"), (sheet, "picture file")):
+        command.add_argument("--out", type=Path, required=True, help=f"{what} to write")
+        command.add_argument("--overwrite", action="store_true", help=f"replace the {what} if this command wrote it")
 
     duplicates = commands.add_parser("duplicates", help="print duplicate images in different parts")
     _add_data_flags(duplicates)
@@ -122,6 +128,19 @@ def render(out: Path, overwrite: bool, images: int, size: int, seed: int) -> Non
     print(f"{out}: {images} faces")
 
 
+def sheet(out: Path, overwrite: bool, columns: int, size: int, seed: int) -> None:
+    """Writes a contact sheet of rendered faces, in the format that the file's suffix names."""
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; name another file or pass --overwrite.")
+    beside = out.with_name(f".unfinished_{out.name}")
+    try:
+        contact_sheet(columns, size, seed).save(beside, quality=90)
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)
+    print(f"{out}: {len(LABELS)} expressions of {columns} persons")
+
+
 def report_duplicates(**load_arguments: Any) -> None:
     """Prints each pair of images in different parts that are exact or near duplicates."""
     pairs = find_duplicates(load_fer_dataset(**load_arguments))
@@ -143,9 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(message)s")
     options = vars(_parse(arguments))
-    command = {"build": build, "render": render, "duplicates": report_duplicates}[options.pop("command")]
+    commands = {"build": build, "render": render, "sheet": sheet, "duplicates": report_duplicates}
     try:
-        command(**options)
+        commands[options.pop("command")](**options)
     except (ValueError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -42,6 +42,7 @@ from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
 logger = logging.getLogger(__name__)
 
 RENDERED = "rendered"
+_DRAWING = ("action_units", "face_geometry", "face_painter", "rendered_faces")
 SPLITS = ("official", "random", "stratified", "group", "kfold", "group_kfold")
 
 
@@ -250,7 +251,7 @@ def _locate(data: str) -> str:
 
 def _fingerprint(data: str, cache_dir: str | None) -> str:
     if data == RENDERED:  # drawn anew when the way of drawing changes
-        return Hasher.hash(Path(__file__).with_name("rendered_faces.py").read_bytes())
+        return Hasher.hash([Path(__file__).with_name(f"{name}.py").read_bytes() for name in _DRAWING])
     if Path(data).exists():
         return fingerprint(Path(data))
     return Hasher.hash({split: table._fingerprint for split, table in load_table(data, cache_dir).items()})

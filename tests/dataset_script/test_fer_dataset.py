@@ -206,13 +206,14 @@ def test_training_images_that_duplicate_a_held_out_one_are_dropped(load, write_s
 
 
 def test_rendered_faces(load):
-    dataset = load("rendered", rendered_images=14, rendered_size=96, seed=3)
+    options = {"split": "kfold", "n_folds": 2, "rendered_images": 14, "rendered_size": 96}
+    dataset = load("rendered", seed=3, **options)
     labels = np.concatenate([part["label"][:] for part in dataset.values()])
     assert sorted(labels) == sorted(list(range(7)) * 2)
     assert dataset["train"][0]["image"].size == (96, 96)
     assert dataset["train"][0]["image"].format == "PNG"
-    assert rows_by_path(dataset) == rows_by_path(load("rendered", rendered_images=14, rendered_size=96, seed=3))
-    assert rows_by_path(dataset) != rows_by_path(load("rendered", rendered_images=14, rendered_size=96, seed=4))
+    assert rows_by_path(dataset) == rows_by_path(load("rendered", seed=3, **options))
+    assert rows_by_path(dataset) != rows_by_path(load("rendered", seed=4, **options))
 
 
 @pytest.mark.parametrize("write", ["to_parquet", "to_json", "save_to_disk"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from datasets import Image, load_dataset
 from huggingface_hub import DatasetCard
@@ -142,6 +143,21 @@ def test_render_writes_class_folders_that_the_reader_reads(run, tmp_path):
     assert pixels(files) == pixels(drawn)
 
 
+def test_sheet_writes_a_picture_once(tmp_path, capsys):
+    out = tmp_path / "sheet.jpg"
+    arguments = ["sheet", "--columns", "1", "--size", "96", "--out", str(out)]
+    assert main(arguments) == 0
+    with PIL.Image.open(out) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (96, 7 * 96))
+    before = out.read_bytes()
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "pass --overwrite" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert out.read_bytes() != before
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.jpg"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -153,6 +169,9 @@ def test_render_writes_class_folders_that_the_reader_reads(run, tmp_path):
             "validation_fraction",
         ),
         (["build", "--data", "BROKEN", "--out", "OUT"], "bad.png is empty"),
+        (["build", "--data", "rendered", "--rendered_size", "9", "--out", "OUT"], "it must be from 96 to 352 pixels"),
+        (["render", "--images", "0", "--out", "OUT"], "it must be at least 1"),
+        (["sheet", "--out", "OUT"], "unknown file extension"),
         (["duplicates"], "--data"),
         (["brew"], "invalid choice"),
     ],
