@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from tqdm.auto import tqdm
 
 from .duplicates import find_duplicates
+from .faces import encode_png
 from .fer_dataset import RENDERED, SPLITS, load_fer_dataset
 from .labels import LABELS
 from .output_folder import output_folder
@@ -124,7 +125,7 @@ def render(out: Path, overwrite: bool, images: int, size: int, seed: int) -> Non
         for face in tqdm(rendered_faces(images, size, seed), total=images, desc="Rendering", unit=" faces"):
             path = folder / face.path
             path.parent.mkdir(exist_ok=True)
-            face.image.save(path)
+            path.write_bytes(encode_png(face.image))
     print(f"{out}: {images} faces")
 
 
@@ -147,8 +148,12 @@ def report_duplicates(**load_arguments: Any) -> None:
     for pair in pairs:
         kind = "exact" if pair.exact else f"near ({pair.distance} bits)"
         print(f"{kind}\t{pair.split_a}: {pair.path_a}\t{pair.split_b}: {pair.path_b}")
+    train, held_out = {pair.index_a for pair in pairs}, {(pair.split_b, pair.index_b) for pair in pairs}
     exact = sum(pair.exact for pair in pairs)
-    print(f"{len(pairs)} duplicate pairs across the split, {exact} of them exact")
+    print(
+        f"{len(pairs)} duplicate pairs across the split, {exact} of them exact: "
+        f"{len(train)} training images repeat {len(held_out)} held-out ones"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

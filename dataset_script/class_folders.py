@@ -56,10 +56,11 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
 
     if len({face.label for face in faces}) < 2:
         found = ", ".join(sorted({LABELS[face.label] for face in faces})) or "none"
-        others = ", ".join(list(unknown)[:5] or sorted({PurePosixPath(name).parts[0] for name in tree.files})[:5])
+        tops = {PurePosixPath(name).parts[0] for name in tree.files}
+        others = list(unknown) or sorted(name for name in tops if not is_class_name(name))
         raise ValueError(
             f"{tree.root}: at least two class folders with images are needed; found {found}, and besides "
-            f"{others or 'nothing'}. Name the folders {', '.join(LABELS)}."
+            f"{', '.join(others[:5]) or 'nothing'}. Name the folders {', '.join(LABELS)}."
         )
     for folder, count in unknown.items():
         bad.add(folder, f"({count} images) is not a class folder; the classes are {', '.join(LABELS)}")

@@ -111,30 +111,6 @@ def drop_train_duplicates(dataset: DatasetDict, pairs: Sequence[DuplicatePair]) 
     return DatasetDict(dataset | {TRAIN: dataset[TRAIN].select(kept)})
 
 
-def format_duplicates(pairs: Sequence[DuplicatePair], limit: int = 20) -> str:
-    """Returns a report to print: one line of counts, then a line for each pair.
-
-    Args:
-        pairs (`Sequence[DuplicatePair]`): what `find_duplicates` returned.
-        limit (`int`): how many pairs to list at most.
-    """
-    if not pairs:
-        return "No training image repeats a held-out one."
-    num_a = len({pair.index_a for pair in pairs})
-    num_b = len({(pair.split_b, pair.index_b) for pair in pairs})
-    num_exact = sum(pair.exact for pair in pairs)
-    lines = [
-        f"{num_a} training image(s) repeat {num_b} held-out image(s): "
-        f"{num_exact} exact and {len(pairs) - num_exact} near pair(s)."
-    ]
-    for pair in pairs[:limit]:
-        kind = "exact" if pair.exact else f"{pair.distance} bits"
-        lines.append(f"  {kind:>8}  {pair.split_a}: {pair.path_a}  =  {pair.split_b}: {pair.path_b}")
-    if len(pairs) > limit:
-        lines.append(f"  and {len(pairs) - limit} more")
-    return "\n".join(lines)
-
-
 def _hash_images(rows: Dataset, split: str) -> tuple[NDArray[np.uint64], list[bytes]]:
     """Returns the perceptual hashes, shape [N, 4], and a digest of the pixels of each image."""
     hashes = np.empty((rows.num_rows, HASH_SIZE**2 // 64), dtype=np.uint64)

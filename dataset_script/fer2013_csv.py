@@ -24,7 +24,8 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
     Of several (the challenge's archive also has the csv cut into its parts) `fer2013.csv` is taken.
 
     Raises:
-        ValueError: if there are several and none, or more than one, is called `fer2013.csv`.
+        ValueError: if there are several and none, or more than one, is called `fer2013.csv`, or if the tree is a csv of
+            something else.
     """
     found = []
     for name in tree.files:
@@ -37,6 +38,8 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
         found = [name for name in found if name.rsplit("/", 1)[-1].lower() == "fer2013.csv"] or found
     if len(found) > 1:
         raise ValueError(f"{tree.root}: several csv files of faces ({', '.join(found)}); name the one to read.")
+    if not found and tree.root.is_file() and list(tree.files) == [tree.root.name]:
+        raise ValueError(f"{tree.root}: the first line does not name the columns emotion and pixels of FER2013's csv.")
     return found[0] if found else None
 
 

@@ -232,6 +232,10 @@ def load_fer_dataset(
             before - dataset[TRAIN].num_rows,
             before,
         )
+    if len(set(dataset[TRAIN]["label"][:])) < 2:
+        raise ValueError(
+            f"{data}: fewer than two classes are left for training; choose another split or keep the duplicates."
+        )
     return dataset
 
 

@@ -105,6 +105,12 @@ def test_fewer_than_two_classes_always_stop(read, names, on_error):
         read([*names, "note.txt"], on_error)
 
 
+@pytest.mark.parametrize(("other", "named"), [("Contempt/2.png", "Contempt"), ("Happy/2.png", "nothing")])
+def test_folders_beside_the_only_class_are_named(read, other, named):
+    with pytest.raises(ValueError, match=rf"found Happy, and besides {named}\."):
+        read(["happiness/1.png", other])
+
+
 def test_an_image_in_no_class_folder_stops_or_is_skipped(read):
     names = ["Angry/1.png", "Sad/2.png", "stray.png"]
     with pytest.raises(ValueError, match=r"stray\.png lies in no class folder"):

@@ -11,7 +11,7 @@ from PIL import ImageEnhance
 from scipy.ndimage import gaussian_filter
 
 from dataset_script import LABELS
-from dataset_script.duplicates import drop_train_duplicates, find_duplicates, format_duplicates
+from dataset_script.duplicates import drop_train_duplicates, find_duplicates
 
 FEATURES = Features(
     {"image": Image(), "label": ClassLabel(names=list(LABELS)), "group": Value("string"), "path": Value("string")}
@@ -138,19 +138,6 @@ def test_dropping_removes_train_rows_only():
     assert cleaned["validation"] is dataset["validation"] and cleaned["test"] is dataset["test"]
     assert dataset["train"].num_rows == 4
     assert find_duplicates(cleaned) == []
-
-
-def test_report_counts_images_and_pairs_and_stops_at_the_limit():
-    copy = photo(1).resize((48, 48))
-    dataset = dataset_of(train=[photo(0), photo(1), copy], validation=[photo(1), photo(0)])
-    lines = format_duplicates(find_duplicates(dataset), limit=2).splitlines()
-    assert lines[0] == "3 training image(s) repeat 2 held-out image(s): 2 exact and 1 near pair(s)."
-    assert lines[1].split() == ["exact", "train:", "train/1.png", "=", "validation:", "validation/0.png"]
-    assert lines[3:] == ["  and 1 more"]
-
-
-def test_report_of_no_pairs_says_so():
-    assert format_duplicates([]) == "No training image repeats a held-out one."
 
 
 @pytest.mark.parametrize("max_distance", [-1, 257])

@@ -86,6 +86,13 @@ def test_a_csv_of_something_else_is_not_taken(write_source):
     assert find_fer2013_csv(open_file_tree(source, BadInput("source", "stop"))) is None
 
 
+@pytest.mark.parametrize("text", ["file,label\na.png,1\n", ""])
+def test_a_csv_of_something_else_on_its_own_is_an_error_that_names_the_columns(tmp_path, text):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"list\.csv: the first line does not name the columns emotion and pixels"):
+        find_fer2013_csv(open_file_tree(tmp_path / "list.csv", BadInput("source", "stop")))
+
+
 @pytest.mark.parametrize("where", ["header", "content"])
 def test_a_damaged_csv_in_an_archive_is_named(write_source, where):
     source = write_source({"fer2013.csv": GOOD.encode()}, "zip")

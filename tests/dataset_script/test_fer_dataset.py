@@ -205,6 +205,19 @@ def test_training_images_that_duplicate_a_held_out_one_are_dropped(load, write_s
     assert "dropped" in caplog.text
 
 
+def test_dropping_duplicates_never_leaves_fewer_than_two_classes_for_training(load, write_source, class_files):
+    source = write_source({f"{part}/{path}": data for part in ("train", "val") for path, data in class_files.items()})
+    with pytest.raises(ValueError, match=r"fewer than two classes are left for training; .* keep the duplicates"):
+        load(source, drop_duplicates=True)
+
+
+@pytest.mark.parametrize("split", ["random", "stratified"])
+def test_675_images_give_the_parts_of_the_paper(load, write_source, encoded, split):
+    names = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
+    dataset = load(write_source({f"{names[i % 7]}/{i}.png": encoded(i) for i in range(675)}, "zip"), split)
+    assert (dataset["train"].num_rows, dataset["validation"].num_rows) == (607, 68)
+
+
 def test_rendered_faces(load):
     options = {"split": "kfold", "n_folds": 2, "rendered_images": 14, "rendered_size": 96}
     dataset = load("rendered", seed=3, **options)

@@ -119,6 +119,12 @@ def test_drop_duplicates_and_the_report_of_duplicates(run, parted_source, tmp_pa
     assert [
         line for line in out.splitlines() if line.startswith("exact") and "Twin_1" in line and "val/Sad/Film_0" in line
     ]
+    *pairs, total = [line.split("\t") for line in out.splitlines()]
+    train, held_out = ({pair[side] for pair in pairs} for side in (1, 2))
+    assert total == [
+        f"{len(pairs)} duplicate pairs across the split, {sum(pair[0] == 'exact' for pair in pairs)} of them exact: "
+        f"{len(train)} training images repeat {len(held_out)} held-out ones"
+    ]
     assert run("build", "--data", parted_source, "--drop_duplicates", "--out", tmp_path / "built") == 0
     rows = load_dataset(str(tmp_path / "built"), cache_dir=tmp_path / "hf")
     assert "train/Sad/Twin_1.png" not in rows["train"]["path"][:]
