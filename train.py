@@ -62,7 +62,7 @@ Batch = dict[str, Tensor]
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient is infinite or not a number; the message names the step and the images."""
+    """Loss, gradient or scores are infinite or not a number; the message names the step and the images."""
 
 
 @dataclasses.dataclass
@@ -92,7 +92,11 @@ def main() -> None:
             log_with=None if recipe.report_to == "none" else recipe.report_to,
             project_dir=output_dir,
         )
-        prepare_output_dir(recipe, accelerator)
+        if recipe.report_to != "none" and not accelerator.log_with:  # accelerate only leaves it out
+            raise ValueError(f"report_to {recipe.report_to} needs its package, which is not installed")
+        if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate goes on in float32
+            raise ValueError("mixed_precision fp16 needs a GPU; on a CPU choose bf16 or no")
+        check_output_dir(recipe, accelerator)
         if (output_dir / "report.json").exists():
             accelerator.print(
                 f"{output_dir} holds a finished run, see its report.json; a new run needs another output_dir"
@@ -142,6 +146,10 @@ def main() -> None:
         if (saved := load_newest_checkpoint(accelerator, checkpoints, average)) is not None:
             scheduler.load_state_dict(saved.pop("scheduler"))
             progress = Progress(**saved)
+        if accelerator.is_main_process:  # only now: a mistake found above leaves nothing behind
+            output_dir.mkdir(parents=True, exist_ok=True)
+            (output_dir / "recipe.yaml").write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
+        accelerator.wait_for_everyone()
         accelerator.init_trackers(
             "logs", config={k: v for k, v in vars(recipe).items() if isinstance(v, bool | int | float | str)}
         )
@@ -154,69 +162,69 @@ def main() -> None:
     sizes = ", ".join(f"{len(rows)} {part}" for part, rows in faces.items())
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     accelerator.print(f"{millions:.2f} M parameters; images: {sizes}; {last_step} steps, {steps_per_epoch} an epoch")
-    bar = tqdm(total=last_step, initial=progress.step, unit="step", disable=not accelerator.is_main_process)
-    while progress.epoch < recipe.num_epochs and progress.step < last_step and not is_out_of_patience(progress, recipe):
-        order.manual_seed(recipe.seed + progress.epoch)
-        train_loader.set_epoch(progress.epoch)  # passes it on to the data set; a loader that resumes would start at 0
-        set_train_mode(model, recipe, accelerator)
-        batches = train_loader
-        if progress.batches:
-            batches = accelerator.skip_first_batches(train_loader, progress.batches)
-        batches = mark_padding(batches, progress.batches, len(train_faces), recipe.batch_size, accelerator)
-        started = time.perf_counter()
-        for window in windows(batches, recipe.gradient_accumulation_steps):
-            loss = train_step(window, model, optimizer, recipe, accelerator, faces["train"], progress.step)
-            if not accelerator.optimizer_step_was_skipped:
-                scheduler.step()
-            progress.step += 1
-            progress.epoch_steps += 1
-            progress.batches += len(window)
-            progress.loss_sum += loss
-            if average is not None:
-                average.update(accelerator.unwrap_model(model), step=progress.step)
+    with tqdm(total=last_step, initial=progress.step, unit="step", disable=not accelerator.is_main_process) as bar:
+        while not is_finished(progress, recipe, last_step):
+            order.manual_seed(recipe.seed + progress.epoch)
+            # This passes it on to the data set; a loader that resumes would start at 0.
+            train_loader.set_epoch(progress.epoch)
+            set_train_mode(model, recipe, accelerator)
+            batches = train_loader
+            if progress.batches:
+                batches = accelerator.skip_first_batches(train_loader, progress.batches)
+            batches = mark_padding(batches, progress.batches, len(train_faces), recipe.batch_size, accelerator)
+            started = time.perf_counter()
+            for window in windows(batches, recipe.gradient_accumulation_steps):
+                loss = train_step(window, model, optimizer, recipe, accelerator, faces["train"], progress.step)
+                if not accelerator.optimizer_step_was_skipped:
+                    scheduler.step()
+                progress.step += 1
+                progress.epoch_steps += 1
+                progress.batches += len(window)
+                progress.loss_sum += loss
+                if average is not None:
+                    average.update(accelerator.unwrap_model(model), step=progress.step)
 
-            images = sum(len(batch["labels"]) for batch in window) * accelerator.num_processes
-            seconds = time.perf_counter() - started
-            started += seconds
-            progress.images, progress.seconds = progress.images + images, progress.seconds + seconds
-            learning_rate = scheduler.get_last_lr()[-1]
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.4f}", lr=f"{learning_rate:.2e}", images_per_s=f"{images / seconds:.1f}")
-            if progress.step % recipe.log_steps == 0:
-                values = {"loss": loss, "learning_rate": learning_rate, "images_per_s": images / seconds}
-                accelerator.log({f"train/{name}": value for name, value in values.items()}, step=progress.step)
-            if progress.step >= last_step:
-                break
-            if progress.step % recipe.checkpoint_steps == 0 and progress.batches < len(train_loader):
-                checkpoint()
-                started = time.perf_counter()
+                images = sum(len(batch["labels"]) for batch in window) * accelerator.num_processes
+                seconds = time.perf_counter() - started
+                started += seconds
+                progress.images, progress.seconds = progress.images + images, progress.seconds + seconds
+                learning_rate = scheduler.get_last_lr()[-1]
+                bar.update()
+                bar.set_postfix(loss=f"{loss:.4f}", lr=f"{learning_rate:.2e}", images_per_s=f"{images / seconds:.1f}")
+                if progress.step % recipe.log_steps == 0:
+                    values = {"loss": loss, "learning_rate": learning_rate, "images_per_s": images / seconds}
+                    accelerator.log({f"train/{name}": value for name, value in values.items()}, step=progress.step)
+                if progress.step >= last_step:
+                    break
+                if progress.step % recipe.checkpoint_steps == 0 and progress.batches < len(train_loader):
+                    checkpoint()
+                    started = time.perf_counter()
 
-        metrics = evaluate_model(evaluated_model, eval_loaders["validation"], accelerator)
-        entry = {
-            "epoch": progress.epoch + progress.batches / len(train_loader),
-            "step": progress.step,
-            "train_loss": progress.loss_sum / progress.epoch_steps,
-            "learning_rate": scheduler.get_last_lr()[-1],
-            "validation_loss": metrics["negative_log_likelihood"],
-            "accuracy": metrics["accuracy"],
-            "macro_f1": metrics["macro_f1"],
-        }
-        progress.history.append(entry)
-        accelerator.log(
-            {f"validation/{k}": entry[k] for k in ("validation_loss", "accuracy", "macro_f1")}, entry["step"]
-        )
-        if accelerator.is_main_process:
-            bar.write(", ".join(f"{k} {v:.4g}" for k, v in entry.items()))
-        if recipe.select_best is not None:
-            score = -entry["validation_loss"] if recipe.select_best == "loss" else entry[recipe.select_best]
-            progress.evaluations_since_best += 1
-            if score > progress.best:
-                progress.best, progress.best_epoch, progress.evaluations_since_best = score, progress.epoch, 0
-                save_model(evaluated_model, processor, output_dir / "best", accelerator)
-        progress.epoch += 1
-        progress.batches, progress.epoch_steps, progress.loss_sum = 0, 0, 0.0
-        checkpoint()
-    bar.close()
+            metrics = evaluate_model(evaluated_model, eval_loaders["validation"], accelerator)
+            entry = {
+                "epoch": progress.epoch + progress.batches / len(train_loader),
+                "step": progress.step,
+                "train_loss": progress.loss_sum / progress.epoch_steps,
+                "learning_rate": scheduler.get_last_lr()[-1],
+                "validation_loss": metrics["negative_log_likelihood"],
+                "accuracy": metrics["accuracy"],
+                "macro_f1": metrics["macro_f1"],
+            }
+            progress.history.append(entry)
+            accelerator.log(
+                {f"validation/{k}": entry[k] for k in ("validation_loss", "accuracy", "macro_f1")}, entry["step"]
+            )
+            if accelerator.is_main_process:
+                bar.write(", ".join(f"{k} {v:.4g}" for k, v in entry.items()))
+            if recipe.select_best is not None:
+                score = -entry["validation_loss"] if recipe.select_best == "loss" else entry[recipe.select_best]
+                progress.evaluations_since_best += 1
+                if score > progress.best:
+                    progress.best, progress.best_epoch, progress.evaluations_since_best = score, progress.epoch, 0
+                    save_model(evaluated_model, processor, output_dir / "best", accelerator)
+            progress.epoch += 1
+            progress.batches, progress.epoch_steps, progress.loss_sum = 0, 0, 0.0
+            checkpoint()
 
     if recipe.select_best is None:
         save_model(evaluated_model, processor, output_dir, accelerator)
@@ -236,14 +244,13 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"error: {' '.join(str(error).split())}" if PartialState().is_local_main_process else 1)
 
 
-def prepare_output_dir(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Records the recipe; refuses a folder that holds another run or would mix two."""
+def check_output_dir(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Refuses a folder that holds another run or would mix two."""
     output_dir = Path(recipe.output_dir)
     record = output_dir / "recipe.yaml"
-    wanted = dataclasses.asdict(recipe)
     if accelerator.is_main_process:
         if recipe.resume and record.exists():
-            saved = yaml.safe_load(record.read_text())
+            wanted, saved = dataclasses.asdict(recipe), yaml.safe_load(record.read_text())
             changed = [k for k in wanted if k not in FREE_FIELDS and wanted[k] != saved.get(k)]
             if changed:
                 raise ValueError(
@@ -251,9 +258,8 @@ def prepare_output_dir(recipe: Recipe, accelerator: Accelerator) -> None:
                     f"or choose another output_dir"
                 )
         elif output_dir.exists() and any(output_dir.iterdir()):
-            raise ValueError(f"{output_dir} is not empty; go on with its run by --resume, or choose another output_dir")
-        output_dir.mkdir(parents=True, exist_ok=True)
-        record.write_text(yaml.safe_dump(wanted, sort_keys=False))
+            go_on = "go on with its run by --resume, or " if record.exists() else ""
+            raise ValueError(f"{output_dir} is not empty; {go_on}choose another output_dir")
     accelerator.wait_for_everyone()
 
 
@@ -386,10 +392,8 @@ def train_step(
     # With fp16 the gradient scaler skips steps whose gradients overflow.
     finite_gradient = norm is None or accelerator.scaler is not None or math.isfinite(norm)
     if not (math.isfinite(mean_loss) and finite_gradient):
-        rows = [
-            int(i) for batch, loss in zip(window, losses, strict=True) if not loss.isfinite() for i in batch["index"]
-        ]
-        rows = gather_object(rows or [int(i) for batch in window for i in batch["index"]])
+        bad = [batch for batch, loss in zip(window, losses, strict=True) if not loss.isfinite()]
+        rows = gather_object(rows_of(bad)) or gather_object(rows_of(window))
         paths = train_rows.select(rows)["path"]
         raise NonFiniteLossError(
             f"step {step + 1}: loss {mean_loss}, gradient norm {norm}; images: {', '.join(paths)}. Look at these, "
@@ -400,8 +404,17 @@ def train_step(
     return mean_loss
 
 
+def rows_of(batches: Iterable[Batch]) -> list[int]:
+    """Returns which rows of the training data the batches hold."""
+    return [int(index) for batch in batches for index in batch["index"]]
+
+
 def evaluate_model(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> dict[str, Any]:
-    """Measures a model with the `fer_report` metric, each image counted once on any number of processes."""
+    """Measures a model with the `fer_report` metric, each image counted once on any number of processes.
+
+    Raises:
+        NonFiniteLossError: If a score is not finite: the weights have run away in the last step.
+    """
     model.eval()
     logits, labels = [], []
     for batch in tqdm(loader, desc="evaluate", leave=False, disable=not accelerator.is_main_process):
@@ -411,6 +424,11 @@ def evaluate_model(model: nn.Module, loader: DataLoader, accelerator: Accelerato
         logits.append(gathered[0].cpu())
         labels.append(gathered[1].cpu())
     logits, labels = torch.cat(logits), torch.cat(labels)
+    if bad := int((~logits.isfinite().all(dim=1)).sum()):
+        raise NonFiniteLossError(
+            f"evaluation: the scores of {bad} of {len(labels)} images are not finite. Lower learning_rate or set "
+            f"max_grad_norm; the checkpoint before is kept"
+        )
     return evaluate.load(METRIC, keep_in_memory=True).compute(
         predictions=logits.argmax(dim=1).tolist(),
         references=labels.tolist(),
@@ -423,7 +441,7 @@ def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: P
     model = model.module if isinstance(model, ModelEmaV3) else model
     weights = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
-        beside = directory.with_name(f"{directory.name}.unfinished")
+        beside = directory / "unfinished"
         shutil.rmtree(beside, ignore_errors=True)
         accelerator.unwrap_model(model).save_pretrained(beside, state_dict=weights)
         processor.save_pretrained(beside)
@@ -439,9 +457,10 @@ def move_files(source: Path, target: Path) -> None:
     source.rmdir()
 
 
-def is_out_of_patience(progress: Progress, recipe: Recipe) -> bool:
-    """Tells whether early stopping ends the run."""
-    return recipe.patience is not None and progress.evaluations_since_best >= recipe.patience
+def is_finished(progress: Progress, recipe: Recipe, last_step: int) -> bool:
+    """Tells whether all epochs or steps are done, or early stopping ends the run."""
+    out_of_patience = recipe.patience is not None and progress.evaluations_since_best >= recipe.patience
+    return progress.epoch >= recipe.num_epochs or progress.step >= last_step or out_of_patience
 
 
 def report(
@@ -491,7 +510,7 @@ if __name__ == "__main__":
     try:
         main()
     except NonFiniteLossError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}" if PartialState().is_local_main_process else 1)
     except KeyboardInterrupt:
         print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

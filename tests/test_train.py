@@ -197,6 +197,23 @@ def test_a_non_finite_loss_stops_with_step_and_files_named_and_keeps_the_last_ch
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
+def test_scores_that_are_not_finite_stop_the_run_before_it_reports(run, tmp_path):
+    with pytest.raises(train.NonFiniteLossError, match="evaluation: the scores of 14 of 14 images are not finite"):
+        run(tmp_path / "out", learning_rate=1e30, max_steps=1)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_only_the_files_of_the_batch_whose_loss_is_not_finite_are_named(run, faces, tmp_path, monkeypatch):
+    cross_entropy = torch.nn.functional.cross_entropy
+    losses = iter([1.0, torch.nan])  # of the two batches of the first step
+    monkeypatch.setattr(
+        torch.nn.functional, "cross_entropy", lambda *args, **kwargs: cross_entropy(*args, **kwargs) * next(losses)
+    )
+    with pytest.raises(train.NonFiniteLossError, match="step 1: loss nan") as error:
+        run(tmp_path / "out")
+    assert str(error.value).count(".png") == 4
+
+
 def test_frozen_branches_keep_weights_and_statistics(run, tmp_path):
     model = InvolViTForImageClassification
     _, weights = run(tmp_path / "out", num_epochs=1, frozen=["rednet"], learning_rate=1e-2)
@@ -227,11 +244,23 @@ def test_what_only_saves_memory_or_does_not_bind_changes_nothing(run, tmp_path, 
         torch.testing.assert_close(plain[name], changed[name], rtol=1e-3, atol=2e-5, msg=name)
 
 
-def test_bf16_trains_close_to_float32(run, tmp_path):
+def test_clipping_to_a_norm_far_below_what_adam_divides_by_all_but_stops_the_weights(run, tmp_path):
+    changes = {"num_epochs": 1, "max_steps": 1, "weight_decay": 0}
+    _, start = run(tmp_path / "start", learning_rate=1e-12, **changes)
+    _, clipped = run(tmp_path / "clipped", max_grad_norm=1e-12, **changes)
+    name = "classifier.weight"  # without clipping Adam's first step is the rate, 1e-3
+    assert 0 < (clipped[name] - start[name]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "precision",
+    ["bf16", pytest.param("fp16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+)
+def test_mixed_precision_trains_close_to_float32(run, tmp_path, precision):
     plain, _ = run(tmp_path / "plain")
-    mixed, weights = run(tmp_path / "mixed", mixed_precision="bf16")
-    assert mixed["run"]["mixed_precision"] == "bf16"
-    assert all(value.dtype != torch.bfloat16 for value in weights.values())
+    mixed, weights = run(tmp_path / "mixed", mixed_precision=precision)
+    assert mixed["run"]["mixed_precision"] == precision
+    assert all(value.dtype not in (torch.bfloat16, torch.float16) for value in weights.values())
     for one, other in zip(plain["history"], mixed["history"], strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.05)
         assert one["train_loss"] != other["train_loss"]
@@ -288,6 +317,12 @@ def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
         ({"model": {"branches": "vit"}, "frozen": ["rednet"]}, "rednet"),
         ({"rednet_checkpoint": "nowhere.pth"}, "nowhere.pth"),
         ({"augmentation": [{"Flop": {}}]}, "Flop"),
+        pytest.param(
+            {"mixed_precision": "fp16"},
+            "fp16 needs a GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="of runs on a CPU"),
+        ),
+        ({"report_to": "swanlab"}, "swanlab"),  # a tracker that is not installed
     ],
     ids=str,
 )
@@ -298,6 +333,7 @@ def test_a_mistake_ends_in_one_line_and_a_non_zero_exit(run, tmp_path, changes, 
     assert stop.value.code.startswith("error: ")
     assert "\n" not in stop.value.code
     assert message in stop.value.code
+    assert not (tmp_path / "out").exists()  # the corrected command finds its folder free
 
 
 def test_a_folder_with_something_in_it_is_not_touched(run, tmp_path):
@@ -305,6 +341,46 @@ def test_a_folder_with_something_in_it_is_not_touched(run, tmp_path):
     with pytest.raises(SystemExit, match="is not empty"):
         run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_without_a_run_is_not_resumed(run, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="is not empty; choose another output_dir"):
+        run(tmp_path, resume=True)
+
+
+def test_the_working_directory_can_be_the_output_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(Path(), num_epochs=1, max_steps=1)
+    expected = {"model.safetensors", "config.json", "preprocessor_config.json", "report.json", "recipe.yaml"}
+    expected |= {"confusion_matrix.png", "training_curves.png", "modeling_involvit.py", "checkpoints"}
+    found = {path.name for path in tmp_path.iterdir()}
+    assert expected <= found
+    assert not [name for name in found if "unfinished" in name]
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(run, faces, tmp_path):
+    changes = {"num_epochs": 50, "max_steps": 14, "checkpoint_steps": 2, "num_workers": 1}
+    _, whole = run(tmp_path / "whole", **changes)
+    output_dir = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *words(faces, output_dir, **changes)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(output_dir.glob("checkpoints/step_*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, the workers too
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed.splitlines()[-1] == "interrupted; --resume goes on from the last checkpoint"
+    assert "Traceback" not in printed
+    _, resumed = run(output_dir, resume=True, **changes)
+    assert_equal_weights(whole, resumed)
 
 
 def test_resuming_with_another_recipe_is_refused(run, tmp_path):

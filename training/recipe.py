@@ -107,6 +107,9 @@ class Recipe:
     report_to: str = "tensorboard"
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) is None and "None" not in item.type:
+                raise ValueError(f"{item.name} needs a value; leave it out for its default")
         positive = ("num_epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "learning_rate", "patience")
         for name in (*positive, "eval_batch_size", "checkpoint_steps", "log_steps", "max_grad_norm"):
             value = getattr(self, name)
@@ -137,7 +140,7 @@ def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
     Raises:
         ValueError: If a name is unknown (the nearest one is named), or a value or file cannot be used.
     """
-    parser = ArgumentParser(prog="train.py", description="Trains InvolViT.", exit_on_error=False)
+    parser = ArgumentParser(prog="train.py", description="Trains InvolViT.", exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with fields of the recipe.")
     parser.add_class_arguments(Recipe)
     try:

@@ -16,6 +16,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 _PROGRESS = "progress.json"
+_PROCESSES = "num_processes"
 _AVERAGE = "average.safetensors"
 
 
@@ -41,7 +42,7 @@ def save_checkpoint(
     if accelerator.is_main_process:
         if average is not None:
             save_model(average, unfinished / _AVERAGE)
-        (unfinished / _PROGRESS).write_text(json.dumps(progress))
+        (unfinished / _PROGRESS).write_text(json.dumps({**progress, _PROCESSES: accelerator.num_processes}))
         older = checkpoint_folders(directory)
         unfinished.rename(directory / f"step_{step:08d}")
         for folder in older:
@@ -61,14 +62,22 @@ def load_newest_checkpoint(
 
     Returns:
         The progress that was saved, or None where there is no checkpoint.
+
+    Raises:
+        ValueError: If another number of processes wrote it: their batches and random states would not fit.
     """
     folders = checkpoint_folders(directory)
     if not folders:
         return None
+    progress = json.loads((folders[-1] / _PROGRESS).read_text())
+    if (processes := progress.pop(_PROCESSES)) != accelerator.num_processes:
+        raise ValueError(
+            f"{folders[-1]} is of {processes} processes; go on with as many, not {accelerator.num_processes}"
+        )
     accelerator.load_state(folders[-1])
     if average is not None:
-        load_model(average, folders[-1] / _AVERAGE, device=str(accelerator.device))
-    return json.loads((folders[-1] / _PROGRESS).read_text())
+        load_model(average, folders[-1] / _AVERAGE)
+    return progress
 
 
 def checkpoint_folders(directory: Path) -> list[Path]:

@@ -41,6 +41,7 @@ def test_a_switch_needs_no_value(word):
     [
         (["--lerning_rate", "1"], "did you mean learning_rate?"),
         (["--batchsize=1"], "did you mean batch_size?"),
+        (["--lr", "1"], "the fields are"),  # no short form of lr_power
         (["--model.imge_size", "64"], "did you mean image_size?"),
         (["--learning_rate", "fast"], "learning_rate"),
         (["--learning_rate", "0"], "learning_rate must be above 0"),
@@ -59,6 +60,14 @@ def test_an_unknown_field_in_the_file_is_an_error_that_names_the_nearest(tmp_pat
     file = tmp_path / "recipe.yaml"
     file.write_text("num_epoch: 3\n")
     with pytest.raises(ValueError, match=r"num_epoch.*did you mean num_epochs\?"):
+        parse_recipe(["--config", str(file), "--output_dir", "out"])
+
+
+@pytest.mark.parametrize("name", ["model", "augmentation", "batch_size"])
+def test_a_field_left_empty_in_the_file_is_an_error(tmp_path, name):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"num_epochs: 3\n{name}:\n")
+    with pytest.raises(ValueError, match=f"{name} needs a value"):
         parse_recipe(["--config", str(file), "--output_dir", "out"])
 
 
