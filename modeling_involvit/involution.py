@@ -12,12 +12,19 @@ H and W of the input, h and w of the output.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
+
+from .involution_numba import backward as numba_backward
+from .involution_numba import forward as numba_forward
+from .involution_numba import is_available as numba_is_available
+from .involution_triton import backward as triton_backward
+from .involution_triton import forward as triton_forward
+from .involution_triton import is_available as triton_is_available
 
 # Each model repository on the Hub brings its own copy of this file. Two copies in one process must not register the
 # same operator twice (the second would free the first), so the namespace is the module's name.
@@ -39,16 +46,11 @@ def involution(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
         stride: Distance in pixels between the centres of two neighbouring windows.
 
     Returns:
-        Tensor of shape [B, C, h, w] in the type of the inputs.
+        Tensor of shape [B, C, h, w] in the type of the inputs; channels last where `x` is, else contiguous.
 
     Raises:
         ValueError: If shapes or types do not fit together; the message states them.
     """
-    device_type = x.device.type
-    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
-        dtype = torch.get_autocast_dtype(device_type)
-        x, weight = x.to(dtype), weight.to(dtype)
-    _check_arguments(x, weight, stride)
     return _involution(x, weight, stride)
 
 
@@ -73,6 +75,34 @@ def _check_arguments(x: Tensor, weight: Tensor, stride: int) -> None:
         )
 
 
+Kernels = tuple[Callable[[Tensor, Tensor, int], Tensor], Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]]
+
+
+def _backend_for(x: Tensor) -> Kernels:
+    """Chooses what computes the operator and its gradients: the one place where that is decided."""
+    if x.device.type == "cpu" and numba_is_available():
+        return numba_forward, numba_backward
+    if x.device.type == "cuda" and triton_is_available():
+        return triton_forward, triton_backward
+    return _forward_by_views, _backward_by_views
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    """Whether [B, ..., H, W] lies in memory as [B, H, W, ...] and not also as its shape says."""
+    return tensor.movedim((-2, -1), (1, 2)).is_contiguous() and not tensor.is_contiguous()
+
+
+def _in_format_of(reference: Tensor, tensor: Tensor) -> Tensor:
+    """Brings a result to channels last where the input that it belongs to is, else to contiguous."""
+    if _is_channels_last(reference):
+        return tensor.movedim((-2, -1), (1, 2)).contiguous().movedim((1, 2), (-2, -1))
+    return tensor.contiguous()
+
+
+def _empty_in_format_of(reference: Tensor, shape: Sequence[int]) -> Tensor:
+    return _in_format_of(reference, reference.new_empty(shape))
+
+
 def _taps(padded_BGDHW: Tensor, weight_BGKKhw: Tensor, stride: int) -> Iterator[tuple[int, int, Tensor]]:
     """Yields u, v and the view [B, G, D, h, w] of the padded input under each of the K * K kernel positions."""
     kernel_size, _, height, width = weight_BGKKhw.shape[2:]
@@ -91,9 +121,8 @@ def _accumulation_type(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
-@torch.library.custom_op(f"{_NAMESPACE}::involution", mutates_args=())
-def _involution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    # Accumulates over the K * K shifted views: K * K passes over the input, never the K * K times larger unfolded one.
+def _forward_by_views(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Accumulates over the K * K shifted views, and never makes the K * K times larger unfolded input."""
     groups, kernel_size, _, height, width = weight.shape[1:]
     compute_type = _accumulation_type(x.dtype)
     padded_BGDHW = _pad_and_group(x.to(compute_type), groups, kernel_size)
@@ -104,13 +133,7 @@ def _involution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     return out_BGDhw.flatten(1, 2).to(x.dtype)
 
 
-@_involution.register_fake
-def _(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return x.new_empty(*x.shape[:2], *weight.shape[4:])
-
-
-@torch.library.custom_op(f"{_NAMESPACE}::involution_backward", mutates_args=())
-def _involution_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+def _backward_by_views(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     groups, kernel_size = weight.shape[1:3]
     compute_type = _accumulation_type(x.dtype)
     grad_BGDhw = grad.to(compute_type).unflatten(1, (groups, -1))
@@ -126,12 +149,32 @@ def _involution_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -
     padding = (kernel_size - 1) // 2
     height, width = x.shape[2:]
     grad_x_BGDHW = grad_padded_BGDHW[..., padding : padding + height, padding : padding + width]
-    return grad_x_BGDHW.flatten(1, 2).to(x.dtype).contiguous(), grad_weight_BGKKhw
+    return grad_x_BGDHW.flatten(1, 2).to(x.dtype), grad_weight_BGKKhw
+
+
+@torch.library.custom_op(f"{_NAMESPACE}::involution", mutates_args=())
+def _involution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    _check_arguments(x, weight, stride)
+    forward, _ = _backend_for(x)
+    return _in_format_of(x, forward(x, weight, stride))
+
+
+@_involution.register_fake
+def _(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    _check_arguments(x, weight, stride)
+    return _empty_in_format_of(x, (*x.shape[:2], *weight.shape[4:]))
+
+
+@torch.library.custom_op(f"{_NAMESPACE}::involution_backward", mutates_args=())
+def _involution_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    _, backward = _backend_for(x)
+    grad_x, grad_weight = backward(grad, x, weight, stride)
+    return _in_format_of(x, grad_x), _in_format_of(weight, grad_weight)
 
 
 @_involution_backward.register_fake
 def _(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), weight.new_empty(weight.shape)
+    return _empty_in_format_of(x, x.shape), _empty_in_format_of(weight, weight.shape)
 
 
 def _save_inputs(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
@@ -144,6 +187,18 @@ def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[T
 
 
 _involution.register_autograd(_backward, setup_context=_save_inputs)
+
+
+def _autocast(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    dtype = torch.get_autocast_dtype(x.device.type)
+    with torch.autocast(x.device.type, enabled=False):
+        return _involution(x.to(dtype), weight.to(dtype), stride)
+
+
+# torch.library.register_autocast knows one fixed type only, not the one that autocast is entered with.
+_LIBRARY = torch.library.Library(_NAMESPACE, "FRAGMENT")
+for _key in ("AutocastCPU", "AutocastCUDA"):
+    _LIBRARY.impl("involution", _autocast, _key)
 
 
 @register_flop_formula(getattr(torch.ops, _NAMESPACE).involution)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -121,6 +122,8 @@ class RedNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> the last stage's map, [B, widths[-1], H / 32, W / 32] with four stages."""
+        if x.device.type == "cpu":  # where convolutions and involutions are a third faster in this format
+            x = x.contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(self.stem(x), 3, stride=2, padding=1)
         for stage in self.stages:
             for block in getattr(self, stage):

@@ -6,6 +6,8 @@ import os
 import shutil
 import tempfile
 
+import torch
+
 CACHE = tempfile.mkdtemp(prefix="involvit-tests-")
 
 # A user's own settings of the single caches would win over HF_HOME.
@@ -19,6 +21,9 @@ os.environ.update(
     NO_ALBUMENTATIONS_UPDATE="1",
     TQDM_DISABLE="1",  # a failing test shows its output
 )
+# Without a GPU Triton's kernels run on the CPU. It looks when it is imported, by whatever test is the first to do so.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_unconfigure():

@@ -1,8 +1,11 @@
-import importlib.util
+import importlib
 import itertools
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,12 +17,32 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import modeling_involvit
-from modeling_involvit import Involution2d, involution
+from modeling_involvit import Involution2d, involution, involution_numba, involution_triton
 
 from .involvit_reference import involution_by_unfold, randomize
 
 OPERATOR = torch.ops.modeling_involvit_involution.involution.default
 OPERATOR_BACKWARD = torch.ops.modeling_involvit_involution.involution_backward.default
+
+
+# The function of that name hides the module in the package.
+MODULE = sys.modules["modeling_involvit.involution"]
+BACKENDS = {
+    "numba": (involution_numba.forward, involution_numba.backward),
+    "triton": (involution_triton.forward, involution_triton.backward),
+    "views": (MODULE._forward_by_views, MODULE._backward_by_views),
+}
+
+
+def computed_by(name):
+    """A context in which a backend computes the operator, whatever would be chosen."""
+    return mock.patch.object(MODULE, "_backend_for", lambda x: BACKENDS[name])
+
+
+@pytest.fixture(params=["numba", "views"])
+def backend(request):
+    with computed_by(request.param):
+        yield request.param
 
 
 def random_inputs(batch, channels, height, width, groups, kernel_size, stride=1, dtype=torch.float64, seed=0):
@@ -58,7 +81,7 @@ def involution_by_loop(x, weight, stride):
 @pytest.mark.parametrize("size", [(6, 5), (5, 4)])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
-def test_forward_is_equation_1(kernel_size, stride, size):
+def test_forward_is_equation_1(backend, kernel_size, stride, size):
     x, weight = random_inputs(2, 4, *size, groups=2, kernel_size=kernel_size, stride=stride)
     expected = involution_by_loop(x.detach().numpy(), weight.detach().numpy(), stride)
     np.testing.assert_allclose(involution(x, weight, stride).detach().numpy(), expected, rtol=0, atol=1e-12)
@@ -68,38 +91,89 @@ def test_forward_is_equation_1(kernel_size, stride, size):
 @pytest.mark.parametrize("size", [(4, 5), (3, 4)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel_size", [3, 5, 7])
-def test_gradcheck(kernel_size, stride, size, groups):
+def test_gradcheck(backend, kernel_size, stride, size, groups):
     inputs = random_inputs(1, 4, *size, groups=groups, kernel_size=kernel_size, stride=stride)
     fast = kernel_size > 3  # one random projection of the Jacobian in place of each of its thousands of columns
     assert torch.autograd.gradcheck(lambda x, weight: involution(x, weight, stride), inputs, fast_mode=fast)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradcheck_through_triton(stride):
+    inputs = random_inputs(1, 4, 3, 4, groups=2, kernel_size=3, stride=stride)
+    with computed_by("triton"):
+        assert torch.autograd.gradcheck(lambda x, weight: involution(x, weight, stride), inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", "numba"), ("cuda", "triton"), ("meta", "views")], ids=lambda value: value
+)
+def test_the_fastest_backend_that_is_installed_is_chosen(monkeypatch, device, expected):
+    x = mock.Mock(device=torch.device(device))
+    assert MODULE._backend_for(x) == BACKENDS[expected]
+    monkeypatch.setattr(MODULE, "numba_is_available", lambda: False)
+    monkeypatch.setattr(MODULE, "triton_is_available", lambda: False)
+    assert MODULE._backend_for(x) == BACKENDS["views"]
+
+
+def test_the_files_work_where_neither_numba_nor_triton_is_installed(tmp_path):
+    (tmp_path / "repository").mkdir()
+    for path in Path(modeling_involvit.__file__).parent.glob("involution*.py"):
+        shutil.copy(path, tmp_path / "repository")
+    script = (
+        "import sys; sys.modules.update(dict.fromkeys(['numba', 'llvmlite', 'triton', 'triton.language'])); "
+        "import torch; from repository.involution import Involution2d; "
+        "layer = Involution2d(16, 3); layer(torch.randn(1, 16, 5, 5)).sum().backward(); "
+        "print(layer.conv1.conv.weight.grad.abs().sum() > 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.strip() == "tensor(True)", result.stderr
+
+
+@pytest.mark.parametrize("backend", ["numba", "views"])
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     batch=st.integers(1, 3),
     groups=st.integers(1, 4),
-    group_channels=st.integers(1, 4),
-    height=st.integers(1, 11),
-    width=st.integers(1, 11),
+    group_channels=st.sampled_from([1, 2, 3, 8, 16, 24]),
+    height=st.integers(1, 22),
+    width=st.integers(1, 22),
     kernel_size=st.sampled_from([1, 3, 5, 7, 9]),
     stride=st.integers(1, 4),
 )
 def test_values_and_gradients_are_those_of_the_unfolded_form(
-    batch, groups, group_channels, height, width, kernel_size, stride
+    backend, batch, groups, group_channels, height, width, kernel_size, stride
 ):
     shape = (batch, groups * group_channels, height, width, groups, kernel_size, stride)
     x, weight = random_inputs(*shape)
-    ours = value_and_gradients(involution, x, weight, stride)
     theirs = value_and_gradients(involution_by_unfold, x, weight, stride)
-    for value, reference in zip(ours, theirs, strict=True):
+    with computed_by(backend):
+        ours = value_and_gradients(involution, x, weight, stride)
+        in_float32 = value_and_gradients(involution, x.float(), weight.float(), stride)
+    for value, single, reference in zip(ours, in_float32, theirs, strict=True):
         torch.testing.assert_close(value, reference, rtol=1e-11, atol=1e-11)
+        assert relative_error(single, reference) <= 1e-5
+
+
+@pytest.mark.parametrize("weight_format", ["channels_last", "contiguous"])
+@pytest.mark.parametrize("x_format", ["channels_last", "contiguous"])
+def test_results_have_the_memory_format_of_the_input_they_belong_to(backend, x_format, weight_format):
+    x, weight = (t.detach() for t in random_inputs(2, 6, 8, 7, groups=3, kernel_size=3, stride=2))
+    if x_format == "channels_last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    if weight_format == "channels_last":
+        weight = weight.movedim((4, 5), (1, 2)).contiguous().movedim((1, 2), (4, 5))
+    x, weight = x.requires_grad_(), weight.requires_grad_()
+    out = involution(x, weight, 2)
+    grad_x, grad_weight = torch.autograd.grad(out.square().sum(), (x, weight))
+    assert out.is_contiguous(memory_format=getattr(torch, x_format.replace("contiguous", "contiguous_format")))
+    assert (grad_x.stride(), grad_weight.stride()) == (x.stride(), weight.stride())
 
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 2e-2)], ids=str
 )
 @pytest.mark.parametrize("stride", [1, 2])
-def test_lower_precisions_are_close_to_float64(dtype, tolerance, stride):
+def test_lower_precisions_are_close_to_float64(backend, dtype, tolerance, stride):
     x, weight = random_inputs(2, 32, 17, 16, groups=2, kernel_size=7, stride=stride)
     ours = value_and_gradients(involution, x.to(dtype), weight.to(dtype), stride)
     reference = value_and_gradients(involution_by_unfold, x, weight, stride)
@@ -108,7 +182,7 @@ def test_lower_precisions_are_close_to_float64(dtype, tolerance, stride):
         assert relative_error(value, exact) <= tolerance
 
 
-def test_half_precision_sums_do_not_overflow():
+def test_half_precision_sums_do_not_overflow(backend):
     x = torch.full((1, 1, 3, 3), 60000.0, dtype=torch.float16)
     weight = torch.ones(1, 1, 3, 3, 3, 3, dtype=torch.float16)
     weight[:, :, 1:] = -1  # 60000 * (3 - 3 - 3) passes the largest float16 on its way to a sum of zero at the border
@@ -117,7 +191,7 @@ def test_half_precision_sums_do_not_overflow():
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "transposed", "sliced", "expanded"])
-def test_any_memory_layout_is_right(layout):
+def test_any_memory_layout_is_right(backend, layout):
     x, weight = (t.detach() for t in random_inputs(2, 6, 8, 8, groups=3, kernel_size=3))
     if layout == "channels_last":
         x = x.contiguous(memory_format=torch.channels_last)
@@ -136,7 +210,7 @@ def test_any_memory_layout_is_right(layout):
         torch.testing.assert_close(value, exact, rtol=0, atol=0)
 
 
-def test_the_gradient_of_a_sum_arrives_expanded():
+def test_the_gradient_of_a_sum_arrives_expanded(backend):
     x, weight = random_inputs(2, 4, 5, 5, groups=2, kernel_size=3)
     ours = torch.autograd.grad(involution(x, weight).sum(), (x, weight))
     reference = torch.autograd.grad(involution_by_unfold(x, weight).sum(), (x, weight))
@@ -144,7 +218,7 @@ def test_the_gradient_of_a_sum_arrives_expanded():
         torch.testing.assert_close(value, exact)
 
 
-def test_an_empty_batch_gives_an_empty_output():
+def test_an_empty_batch_gives_an_empty_output(backend):
     x, weight = random_inputs(0, 4, 6, 6, groups=2, kernel_size=3, stride=2)
     out = involution(x, weight, 2)
     out.sum().backward()
@@ -205,6 +279,13 @@ def test_memory_is_a_small_multiple_of_the_input_not_of_the_unfolded_one(tmp_pat
     assert peak_bytes(run(involution_by_unfold), tmp_path / "unfold.json") > unfolded_bytes  # the measure sees it
 
 
+def test_autocast_casts_calls_of_the_bare_operator_too():
+    x, weight = random_inputs(1, 4, 5, 5, groups=2, kernel_size=3, dtype=torch.float32)
+    with torch.autocast("cpu", torch.float16):
+        assert OPERATOR(x, weight.double(), 1).dtype == torch.float16
+    assert OPERATOR(x, weight, 1).dtype == torch.float32
+
+
 def test_autocast_computes_in_its_type_and_returns_gradients_in_the_parameters():
     x, weight = random_inputs(1, 4, 5, 5, groups=2, kernel_size=3, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
@@ -221,7 +302,7 @@ def test_the_meta_device_gives_shapes():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_registration_holds_what_the_dispatcher_asks_of_it(stride):
+def test_the_registration_holds_what_the_dispatcher_asks_of_it(backend, stride):
     x, weight = random_inputs(2, 4, 5, 6, groups=2, kernel_size=3, stride=stride)
     torch.library.opcheck(OPERATOR, (x, weight, stride))
     grad = torch.ones(2, 4, *weight.shape[4:], dtype=x.dtype)
@@ -277,15 +358,14 @@ def test_exports_as_one_node_with_a_free_batch_size():
     torch.testing.assert_close(program.module()(other), layer(other))
 
 
-def test_two_copies_of_the_file_work_side_by_side(monkeypatch):
-    source = Path(modeling_involvit.__file__).with_name("involution.py")
+def test_two_copies_of_the_files_work_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
     copies = []
-    for name in ("repository_a.involution", "repository_b.involution"):
-        spec = importlib.util.spec_from_file_location(name, source)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-        copies.append(module.involution)
+    for name in ("repository_a", "repository_b"):
+        (tmp_path / name).mkdir()
+        for path in Path(modeling_involvit.__file__).parent.glob("involution*.py"):
+            shutil.copy(path, tmp_path / name)
+        copies.append(importlib.import_module(f"{name}.involution").involution)
     inputs = random_inputs(1, 4, 5, 5, groups=2, kernel_size=3)
     reference = value_and_gradients(involution, *inputs)
     for copy in copies:
