@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format clean
+.PHONY: help install train test bench lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,6 +33,11 @@ train: $(INSTALLED) ## train on DATA (the rendered faces if not given) by CONFIG
 
 test: $(INSTALLED) ## run all tests
 	$(VENV)/bin/python -m pytest
+
+bench: $(INSTALLED) ## measure operator and models beside others; tables and pictures go to benchmarks/results
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench]"
+	$(VENV)/bin/python -m benchmarks.involution
+	$(VENV)/bin/python -m benchmarks.model
 
 lint: $(INSTALLED) ## check style and formatting
 	$(VENV)/bin/ruff check .

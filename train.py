@@ -10,6 +10,7 @@ and ends with the same weights as if it had never stopped.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import itertools
 import math
@@ -84,6 +85,7 @@ class Progress:
 
 def main() -> None:
     """Parses, prepares, trains, evaluates, saves and reports."""
+    keep_freed_memory()
     with one_line_errors():
         recipe = parse_recipe()
         output_dir = Path(recipe.output_dir)
@@ -233,6 +235,18 @@ def main() -> None:
     accelerator.wait_for_everyone()
     report(recipe, faces, eval_loaders, progress, accelerator)
     accelerator.end_training()
+
+
+def keep_freed_memory() -> None:
+    """Has glibc, where that is the C library, keep the memory of freed tensors for the next ones.
+
+    By default it returns large blocks, and the kernel clears each again page by page: a third of a step on a CPU.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:
+        m_trim_threshold, m_mmap_max = -1, -4
+        set_option(m_mmap_max, 0)  # nothing outside the heap
+        set_option(m_trim_threshold, -1)  # and nothing of that returned
 
 
 @contextlib.contextmanager

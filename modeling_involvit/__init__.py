@@ -5,7 +5,7 @@ from .configuration_involvit import LABELS, InvolViTConfig
 from .image_processing_involvit import InvolViTImageProcessor
 from .involution import Involution2d, involution
 from .modeling_involvit import InvolViTForImageClassification, InvolViTModel, InvolViTPreTrainedModel
-from .rednet import REDNET_DEPTHS, RedNet
+from .rednet import REDNET_DEPTHS, RedNet, fold_batch_norms
 
 __all__ = [
     "LABELS",
@@ -18,6 +18,7 @@ __all__ = [
     "InvolViTPreTrainedModel",
     "Involution2d",
     "RedNet",
+    "fold_batch_norms",
     "involution",
     "load_rednet_checkpoint",
     "load_vit_checkpoint",

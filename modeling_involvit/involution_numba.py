@@ -73,7 +73,10 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 def _run(kernel: Callable, *arguments: Tensor | int) -> None:
     """Runs a kernel on as many threads as torch uses."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    num_threads = torch.get_num_threads()
+    numba.set_num_threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))
+    if torch.get_num_threads() != num_threads:  # both use OpenMP, whose number Numba sets when it starts its threads
+        torch.set_num_threads(num_threads)
     kernel(*(argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments))
 
 
@@ -121,14 +124,22 @@ if numba is not None:
             numbers = ir.Constant(ir.VectorType(count.type, self.lanes), list(range(self.lanes)))
             return self.builder.icmp_signed("<", numbers, self.splat(count))
 
-        def load(self, data: ir.Value, index: ir.Value, mask: ir.Value) -> ir.Value:
-            """data[index + l] in the lanes of the mask, 0 in the others."""
+        def load(self, data: ir.Value, index: ir.Value, mask: ir.Value | None) -> ir.Value:
+            """data[index + l] in all lanes, or in those of the mask and 0 in the others."""
             pointer = self.builder.gep(data, [index])
+            if mask is None:
+                value = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
+                value.align = self.alignment.constant
+                return value
             return self._call(f"llvm.masked.load.{self.name}.p0", self.type, pointer, self.alignment, mask, self.zero)
 
-        def store(self, value: ir.Value, data: ir.Value, index: ir.Value, mask: ir.Value) -> None:
-            """Writes data[index + l] in the lanes of the mask."""
+        def store(self, value: ir.Value, data: ir.Value, index: ir.Value, mask: ir.Value | None) -> None:
+            """Writes data[index + l] in all lanes, or in those of the mask."""
             pointer = self.builder.gep(data, [index])
+            if mask is None:
+                store = self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer()))
+                store.align = self.alignment.constant
+                return
             self._call(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), value, pointer, self.alignment, mask)
 
         def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
@@ -159,12 +170,12 @@ if numba is not None:
     def _sum_taps_of(is_at_edge: bool) -> Any:
         @intrinsic
         def sum_taps(typingctx, out, out_at, out_step, a, a_at, a_steps, b, b_at, b_steps, column, width, taps, lanes):  # noqa: ANN001, ANN202
-            """Sums a * b over taps, for PIXELS neighbouring pixels n and the first `lanes` channels l.
+            """Sums a * b over taps, for PIXELS neighbouring pixels n and all channels l of a vector.
 
             out[out_at + n * out_step + l] = sum over u < taps[0], v < taps[1] of
             a[a_at + (u, v, n) . a_steps] * b[b_at + (u, v, n) . b_steps + l]. At an edge, those terms are left out
-            whose column[0] + (v, n) . column[1:3] is not in 0 .. width - 1, and pixels are not written from n =
-            column[3] on.
+            whose column[0] + (v, n) . column[1:3] is not in 0 .. width - 1, pixels are not written from n = column[3]
+            on, and channels not from l = lanes on.
             """
 
             def codegen(context, builder, signature, arguments):  # noqa: ANN001, ANN202
@@ -174,7 +185,7 @@ if numba is not None:
                 vectors = _Vectors(context, builder, signature.args[0].dtype)
                 zero, one = (ir.Constant(width.type, value) for value in (0, 1))
                 numbers = [ir.Constant(width.type, n) for n in range(PIXELS)]
-                in_group = vectors.first_lanes(lanes)
+                in_group = vectors.first_lanes(lanes) if is_at_edge else None
 
                 def at(start: ir.Value, *terms: tuple[ir.Value, ir.Value]) -> ir.Value:
                     for number, step in terms:
@@ -221,9 +232,9 @@ if numba is not None:
         def sum_channels(typingctx, out, out_at, room, a, a_at, b, b_at, u, v, offset, first, corner, size, channels):  # noqa: ANN001, ANN202
             """Sums a * b over the channels of a group, for as many taps t = first, first + 1 .. as a vector has lanes.
 
-            out[out_at + t - first] = sum over d < channels of a[a_at + d] * b[b_at + offset[t] + d], written for the
-            first `room` of them. At an edge it is 0 where row corner[0] + u[t] or column corner[1] + v[t] is outside
-            the image of that size.
+            out[out_at + t - first] = sum over d < channels of a[a_at + d] * b[b_at + offset[t] + d]. At an edge it is 0
+            where row corner[0] + u[t] or column corner[1] + v[t] is outside the image of that size, and only the first
+            `room` are written.
             """
 
             def codegen(context, builder, signature, arguments):  # noqa: ANN001, ANN202
@@ -247,14 +258,14 @@ if numba is not None:
                         ]
                         masks.append(vectors.splat(builder.and_(*inside)))
                 with cgutils.for_range_slice(builder, zero, channels, lanes) as (d, _):
-                    in_group = vectors.first_lanes(builder.sub(channels, d))
+                    in_group = vectors.first_lanes(builder.sub(channels, d)) if is_at_edge else None
                     a_lanes = vectors.load(a, builder.add(a_at, d), in_group)
                     for n, total in enumerate(sums):
                         mask = builder.and_(in_group, masks[n]) if is_at_edge else in_group
                         b_lanes = vectors.load(b, builder.add(indices[n], d), mask)
                         builder.store(vectors.multiply_add(a_lanes, b_lanes, builder.load(total)), total)
                 result = vectors.sums([builder.load(total) for total in sums])
-                vectors.store(result, out, out_at, vectors.first_lanes(room))
+                vectors.store(result, out, out_at, vectors.first_lanes(room) if is_at_edge else None)
                 return context.get_dummy_value()
 
             kinds = (out, out_at, room, a, a_at, b, b_at, u, v, offset, first, corner, size, channels)
@@ -276,7 +287,7 @@ def _forward_rows(x, weight, out, S):  # noqa: ANN001, ANN202
         u, u_end = max(0, -top), min(K, H - top)
         for j in range(0, w, PIXELS):
             left = j * S - padding
-            is_inside = j + PIXELS <= w and left >= 0 and left + (PIXELS - 1) * S + K <= W
+            is_inside = D % lanes == 0 and j + PIXELS <= w and left >= 0 and left + (PIXELS - 1) * S + K <= W
             for g in range(G):
                 weight_at = ((row * w + j) * G + g) * T + u * K
                 for d in range(g * D, (g + 1) * D, lanes):
@@ -309,7 +320,7 @@ def _grad_x_rows(grad, weight, grad_x, S):  # noqa: ANN001, ANN202
             num_v, num_pixels = max(0, (K - 1 - v) // S + 1), (W - phase + S - 1) // S
             for n in range(0, num_pixels, PIXELS):
                 j = (phase + padding) // S + n
-                is_inside = n + PIXELS <= num_pixels and j - num_v + 1 >= 0 and j + PIXELS <= w
+                is_inside = D % lanes == 0 and n + PIXELS <= num_pixels and j - num_v + 1 >= 0 and j + PIXELS <= w
                 for g in range(G):
                     weight_at = (((b * h + i) * w + j) * G + g) * T + u * K + v
                     for d in range(g * D, (g + 1) * D, lanes):
@@ -337,14 +348,14 @@ def _grad_weight_rows(grad, x, grad_weight, S):  # noqa: ANN001, ANN202
         b, top = row // h, row % h * S - padding
         for pixel in range(row * w, (row + 1) * w):
             left = (pixel - row * w) * S - padding
-            is_inside = top >= 0 and top + K <= H and left >= 0 and left + K <= W
+            is_inside = D % lanes == 0 and top >= 0 and top + K <= H and left >= 0 and left + K <= W
             for g in range(G):
                 for first in range(0, T, lanes):
                     taps = (
                         *(grad_weight, (pixel * G + g) * T + first, T - first, grad, pixel * C + g * D),
                         *(x, ((b * H + top) * W + left) * C + g * D, u, v, offset, first, (top, left), (H, W), D),
                     )
-                    if is_inside:
+                    if is_inside and first + lanes <= T:
                         _sum_channels(*taps)
                     else:
                         _sum_channels_at_edge(*taps)

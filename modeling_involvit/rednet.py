@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
 from .involution import ConvNorm, Involution2d
@@ -141,6 +143,26 @@ class RedNet(nn.Module):
             return nullcontext(), _frozen_running_statistics(block)
 
         return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Folds each BatchNorm into the convolution before it, in place: the same function in fewer passes, for inference.
+
+    The module no longer trains, nor do its tensors have the names that it is saved and loaded by.
+
+    Args:
+        module: A `RedNet` or a whole model, in evaluation mode.
+
+    Raises:
+        ValueError: If the module is in training mode.
+    """
+    if module.training:
+        raise ValueError("fold_batch_norms is for inference; call eval() on the model first")
+    for parent in list(module.modules()):
+        for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
 
 
 @contextmanager

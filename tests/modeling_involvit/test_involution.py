@@ -129,6 +129,20 @@ def test_the_files_work_where_neither_numba_nor_triton_is_installed(tmp_path):
     assert result.stdout.strip() == "tensor(True)", result.stderr
 
 
+def test_torch_keeps_its_number_of_threads_and_any_number_gives_the_same_bits():
+    x, weight = random_inputs(2, 16, 9, 9, groups=1, kernel_size=7)
+    before, results = torch.get_num_threads(), []
+    try:
+        for num_threads in (1, 2):
+            torch.set_num_threads(num_threads)
+            results.append(value_and_gradients(involution, x, weight))
+            assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
 @pytest.mark.parametrize("backend", ["numba", "views"])
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(

@@ -7,9 +7,16 @@ import torch.nn.functional as F
 from ptflops import get_model_complexity_info
 from torch import nn
 
-from modeling_involvit import REDNET_DEPTHS, Involution2d, RedNet
+from modeling_involvit import (
+    REDNET_DEPTHS,
+    Involution2d,
+    InvolViTConfig,
+    InvolViTForImageClassification,
+    RedNet,
+    fold_batch_norms,
+)
 
-from .involvit_reference import involution_by_unfold, randomize
+from .involvit_reference import TINY, involution_by_unfold, randomize
 
 PUBLISHED = {  # parameters in millions with a 1000-way head, multiply-adds at 224 px in billions
     26: (9.23, 1.73),
@@ -250,3 +257,20 @@ def test_checkpointing_keeps_fewer_activations():
     plain = kept_bytes(rednet)
     rednet.gradient_checkpointing = True
     assert kept_bytes(rednet) < plain / 2
+
+
+def test_folded_batch_norms_leave_the_function_as_it_was():
+    model = randomize(InvolViTForImageClassification(InvolViTConfig(**TINY))).double().eval()
+    images = torch.randn(2, 3, TINY["image_size"], TINY["image_size"], dtype=torch.float64)
+    with torch.no_grad():
+        before = model(images).logits
+        fold_batch_norms(model)
+        torch.testing.assert_close(model(images).logits, before)
+    left = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert left  # those after an involution, which is linear in its kernels and not in its weights
+    assert all(name.endswith("bn2") or name == "involvit.rednet.stem.2" for name in left)
+
+
+def test_batch_norms_of_a_model_in_training_are_not_folded():
+    with pytest.raises(ValueError, match=r"call eval\(\) on the model first"):
+        fold_batch_norms(RedNet((1,), (64,)))
