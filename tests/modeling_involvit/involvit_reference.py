@@ -1,7 +1,12 @@
-"""What several tests share: a small configuration, the operator a second time, tensors without initial 0s and 1s."""
+"""What several tests share: a small configuration, the operator again and its backends, tensors without 0s and 1s."""
+
+import sys
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
+
+from modeling_involvit import involution_numba, involution_triton
 
 # A fusion model of 1 M parameters at 64 px.
 TINY = {
@@ -17,6 +22,19 @@ TINY = {
     "vit_num_heads": 2,
     "fusion_channels": 48,
 }
+
+# The function of that name hides the module in the package.
+MODULE = sys.modules["modeling_involvit.involution"]
+BACKENDS = {
+    "numba": (involution_numba.forward, involution_numba.backward),
+    "triton": (involution_triton.forward, involution_triton.backward),
+    "views": (MODULE._forward_by_views, MODULE._backward_by_views),
+}
+
+
+def computed_by(name):
+    """A context in which a backend computes the operator, whatever would be chosen."""
+    return mock.patch.object(MODULE, "_backend_for", lambda x: BACKENDS[name])
 
 
 def involution_by_unfold(x, weight, stride=1):

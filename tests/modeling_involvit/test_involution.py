@@ -17,26 +17,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import modeling_involvit
-from modeling_involvit import Involution2d, involution, involution_numba, involution_triton
+from modeling_involvit import Involution2d, involution
 
-from .involvit_reference import involution_by_unfold, randomize
+from .involvit_reference import BACKENDS, MODULE, computed_by, involution_by_unfold, randomize
 
 OPERATOR = torch.ops.modeling_involvit_involution.involution.default
 OPERATOR_BACKWARD = torch.ops.modeling_involvit_involution.involution_backward.default
-
-
-# The function of that name hides the module in the package.
-MODULE = sys.modules["modeling_involvit.involution"]
-BACKENDS = {
-    "numba": (involution_numba.forward, involution_numba.backward),
-    "triton": (involution_triton.forward, involution_triton.backward),
-    "views": (MODULE._forward_by_views, MODULE._backward_by_views),
-}
-
-
-def computed_by(name):
-    """A context in which a backend computes the operator, whatever would be chosen."""
-    return mock.patch.object(MODULE, "_backend_for", lambda x: BACKENDS[name])
 
 
 @pytest.fixture(params=["numba", "views"])

@@ -1,5 +1,7 @@
 import copy
 import hashlib
+import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -14,9 +16,10 @@ from modeling_involvit import (
     InvolViTForImageClassification,
     RedNet,
     fold_batch_norms,
+    involution,
 )
 
-from .involvit_reference import TINY, involution_by_unfold, randomize
+from .involvit_reference import TINY, computed_by, involution_by_unfold, randomize
 
 PUBLISHED = {  # parameters in millions with a 1000-way head, multiply-adds at 224 px in billions
     26: (9.23, 1.73),
@@ -274,3 +277,26 @@ def test_folded_batch_norms_leave_the_function_as_it_was():
 def test_batch_norms_of_a_model_in_training_are_not_folded():
     with pytest.raises(ValueError, match=r"call eval\(\) on the model first"):
         fold_batch_norms(RedNet((1,), (64,)))
+
+
+@pytest.mark.parametrize("backend", ["numba", "views"])
+def test_training_goes_the_same_way_through_every_backend(backend):
+    def losses(operator):
+        torch.manual_seed(0)
+        model = randomize(RedNet((1, 1), (64, 128), stem_channels=32, num_classes=7)).double()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        images, labels = torch.randn(8, 3, 32, 32, dtype=torch.float64), torch.arange(8) % 7
+        values = []
+        with mock.patch.object(sys.modules["modeling_involvit.involution"], "involution", operator):
+            for _ in range(10):
+                loss = F.cross_entropy(model(images), labels)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                values.append(loss.item())
+        return values
+
+    with computed_by(backend):
+        ours = losses(involution)
+    assert ours[-1] < 0.9 * ours[0]
+    assert ours == pytest.approx(losses(involution_by_unfold), rel=1e-9)
