@@ -4,7 +4,7 @@
   which is read from memory once and in order; so is x, and the result is written once
 - sums stay in registers, where one pass a tap over the whole tensor reads and writes the result K * K times
 - threads share the rows; taps outside the image are left out, so nothing is padded
-- Numba's vectoriser does not see that (12 to 60 times slower, benchmarks/LOG.md), so the innermost loops are written in
+- Numba's vectoriser does not see that (24 to 58 times slower, benchmarks/LOG.md), so the innermost loops are written in
   LLVM's vector instructions, the rest in Python
 
 Tensors in another memory format are brought to channels last first.
