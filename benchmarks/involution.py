@@ -30,10 +30,11 @@ FASTEST_LAYOUT = {"ours": True}  # channels last
 Row = dict[str, float | int | str | None]
 
 
-def involution_by_unfold(x: Tensor, weight: Tensor) -> Tensor:
+def involution_by_unfold(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     """The naive form of the reference (d-li14/involution): unfold, multiply, sum."""
     batch, groups, kernel_size, _, height, width = weight.shape
-    patches = F.unfold(x, kernel_size, padding=kernel_size // 2).view(batch, groups, -1, kernel_size**2, height, width)
+    patches = F.unfold(x, kernel_size, padding=kernel_size // 2, stride=stride)
+    patches = patches.view(batch, groups, -1, kernel_size**2, height, width)
     return (weight.flatten(2, 3).unsqueeze(2) * patches).sum(dim=3).flatten(1, 2)
 
 

@@ -44,16 +44,7 @@ def scores(model: nn.Module, images: Tensor) -> Tensor:
 
 def unfolded() -> contextlib.AbstractContextManager:
     """A context in which layers use the naive form of the operator."""
-
-    def operator(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
-        if stride == 1:
-            return involution_by_unfold(x, weight)
-        kernel_size = weight.shape[2]
-        patches = F.unfold(x, kernel_size, padding=kernel_size // 2, stride=stride)
-        patches = patches.view(len(x), weight.shape[1], -1, kernel_size**2, *weight.shape[4:])
-        return (weight.flatten(2, 3).unsqueeze(2) * patches).sum(dim=3).flatten(1, 2)
-
-    return mock.patch.object(sys.modules["modeling_involvit.involution"], "involution", operator)
+    return mock.patch.object(sys.modules["modeling_involvit.involution"], "involution", involution_by_unfold)
 
 
 def inference(model: nn.Module, images: Tensor, context: Callable = contextlib.nullcontext) -> None:
