@@ -28,6 +28,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import datasets
 import evaluate
 import numpy as np
+import pandas as pd
 import timm
 import torch
 import transformers
@@ -39,9 +40,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 from tqdm.auto import tqdm
-from transformers import get_polynomial_decay_schedule_with_warmup
+from transformers import PreTrainedConfig, get_polynomial_decay_schedule_with_warmup
 
-from dataset_script import LABELS, load_fer_dataset
+from dataset_script import LABELS, load_fer_dataset, load_joined_datasets
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -55,9 +56,19 @@ from training.recipe import Recipe, parse_recipe
 from training.report import format_per_class, format_table, write_report
 from training.run_checkpoints import load_newest_checkpoint, save_checkpoint
 
+BOOTSTRAP_SAMPLES = 2000
 METRIC = str(Path(__file__).parent / "metrics" / "fer_report")
 # What may differ between a run and its continuation without changing the result.
-FREE_FIELDS = ("output_dir", "resume", "num_workers", "eval_batch_size", "checkpoint_steps", "log_steps", "report_to")
+FREE_FIELDS = (
+    "output_dir",
+    "data_dir",
+    "resume",
+    "num_workers",
+    "eval_batch_size",
+    "checkpoint_steps",
+    "log_steps",
+    "report_to",
+)
 
 Batch = dict[str, Tensor]
 
@@ -98,6 +109,9 @@ def main() -> None:
             raise ValueError(f"report_to {recipe.report_to} needs its package, which is not installed")
         if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate goes on in float32
             raise ValueError("mixed_precision fp16 needs a GPU; on a CPU choose bf16 or no")
+        if accelerator.device.type == "cpu":  # accelerate launch and torchrun set OMP_NUM_THREADS to 1
+            share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            torch.set_num_threads(recipe.num_threads or max(share, 1))
         check_output_dir(recipe, accelerator)
         if (output_dir / "report.json").exists():
             accelerator.print(
@@ -202,7 +216,9 @@ def main() -> None:
                     checkpoint()
                     started = time.perf_counter()
 
-            metrics = evaluate_model(evaluated_model, eval_loaders["validation"], accelerator)
+            metrics = measure(
+                predict_rows(evaluated_model, eval_loaders["validation"], faces["validation"], accelerator)
+            )
             entry = {
                 "epoch": progress.epoch + progress.batches / len(train_loader),
                 "step": progress.step,
@@ -281,20 +297,39 @@ def load_faces(recipe: Recipe, accelerator: Accelerator) -> datasets.DatasetDict
     """Loads the splits to train on and to measure on; the first process fills the cache for the others."""
     names = ("split", "seed", "validation_fraction", "n_folds", "fold", "group_pattern", "on_error", "drop_duplicates")
     names += ("rendered_images", "rendered_size")
-    with accelerator.local_main_process_first():
-        faces = load_fer_dataset(recipe.data, **{name: getattr(recipe, name) for name in names})
+    options = {name: getattr(recipe, name) for name in names}
+    with contextlib.chdir(recipe.data_dir), accelerator.local_main_process_first():
+        if isinstance(recipe.data, dict):
+            faces = load_joined_datasets(recipe.data, **options)
+        else:
+            faces = load_fer_dataset(recipe.data, **options)
     if "test" in faces and min(faces["test"]["label"]) < 0:  # SFEW 2.0 keeps the labels of its test part
         faces.pop("test")
     return faces
 
 
 def build_config(recipe: Recipe, train_rows: datasets.Dataset) -> InvolViTConfig:
-    """Builds the model's configuration, with class weights inverse to the classes' shares where asked."""
+    """Builds the model's configuration, with class weights inverse to the classes' shares where asked.
+
+    Raises:
+        ValueError: If the configuration that the run starts from is not of an InvolViT.
+    """
     fields = dict(recipe.model)
     if recipe.class_balance == "loss":
         counts = np.bincount(train_rows["label"], minlength=len(LABELS))
         fields["class_weights"] = (counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)).tolist()
-    return InvolViTConfig(**fields)
+    if recipe.pretrained is None:
+        return InvolViTConfig(**fields)
+    try:
+        found = PreTrainedConfig.get_config_dict(recipe.pretrained)[0].get("model_type")
+    except OSError:
+        raise ValueError(
+            f"pretrained {recipe.pretrained} is no folder with a model's config.json, nor can it be had from the Hub; "
+            f"give a folder such as checkpoints/involvit-tiny"
+        ) from None
+    if found != InvolViTConfig.model_type:
+        raise ValueError(f"pretrained {recipe.pretrained} is no InvolViT: its config.json has model_type {found}")
+    return InvolViTConfig.from_pretrained(recipe.pretrained, **fields)
 
 
 def build_train_loader(train_faces: FaceDataset, recipe: Recipe, order: torch.Generator) -> DataLoader:
@@ -317,8 +352,26 @@ def build_train_loader(train_faces: FaceDataset, recipe: Recipe, order: torch.Ge
 
 
 def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClassification:
-    """Builds the model, loads published branch weights and freezes branches, as the recipe says."""
-    model = InvolViTForImageClassification(config)
+    """Builds the model, loads weights of the whole or of branches and freezes branches, as the recipe says.
+
+    Raises:
+        ValueError: If a tensor of the weights is missing, unexpected or of another shape, or a branch is not there.
+    """
+    if recipe.pretrained is None:
+        model = InvolViTForImageClassification(config)
+    else:
+        model, found = InvolViTForImageClassification.from_pretrained(
+            recipe.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+        names = sorted(
+            {*found["missing_keys"], *found["unexpected_keys"], *(key[0] for key in found["mismatched_keys"])}
+        )
+        if names:
+            raise ValueError(
+                f"pretrained {recipe.pretrained} does not fit the model: {names[0]} and {len(names) - 1} more tensors "
+                f"are missing, unexpected or of another shape; leave its model fields as they are"
+            )
+        model.float()
     for name in {
         *recipe.frozen,
         *(["rednet"] if recipe.rednet_checkpoint else []),
@@ -423,30 +476,45 @@ def rows_of(batches: Iterable[Batch]) -> list[int]:
     return [int(index) for batch in batches for index in batch["index"]]
 
 
-def evaluate_model(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> dict[str, Any]:
-    """Measures a model with the `fer_report` metric, each image counted once on any number of processes.
+def predict_rows(
+    model: nn.Module, loader: DataLoader, rows: datasets.Dataset, accelerator: Accelerator
+) -> pd.DataFrame:
+    """Scores each row once on any number of processes.
+
+    Returns:
+        A row an image with `label`, `group`, `scores` (probabilities, a list) and, of joined data, `source`.
 
     Raises:
         NonFiniteLossError: If a score is not finite: the weights have run away in the last step.
     """
     model.eval()
-    logits, labels = [], []
+    logits, indices = [], []
     for batch in tqdm(loader, desc="evaluate", leave=False, disable=not accelerator.is_main_process):
         with torch.no_grad(), accelerator.autocast():
             output = model(batch["pixel_values"])
-        gathered = accelerator.gather_for_metrics((output.logits.float(), batch["labels"]))
+        gathered = accelerator.gather_for_metrics((output.logits.float(), batch["index"]))
         logits.append(gathered[0].cpu())
-        labels.append(gathered[1].cpu())
-    logits, labels = torch.cat(logits), torch.cat(labels)
+        indices.append(gathered[1].cpu())
+    logits = torch.cat(logits)
     if bad := int((~logits.isfinite().all(dim=1)).sum()):
         raise NonFiniteLossError(
-            f"evaluation: the scores of {bad} of {len(labels)} images are not finite. Lower learning_rate or set "
+            f"evaluation: the scores of {bad} of {len(logits)} images are not finite. Lower learning_rate or set "
             f"max_grad_norm; the checkpoint before is kept"
         )
+    columns = [name for name in ("label", "group", "source") if name in rows.column_names]
+    predicted = rows.select_columns(columns).to_pandas().iloc[torch.cat(indices).tolist()]
+    return predicted.assign(scores=logits.double().softmax(dim=1).tolist())
+
+
+def measure(predicted: pd.DataFrame, bootstrap_samples: int = 0) -> dict[str, Any]:
+    """Measures predictions with the `fer_report` metric; its intervals draw whole groups."""
+    scores = np.array(predicted["scores"].tolist())
     return evaluate.load(METRIC, keep_in_memory=True).compute(
-        predictions=logits.argmax(dim=1).tolist(),
-        references=labels.tolist(),
-        prediction_scores=logits.double().softmax(dim=1).tolist(),
+        predictions=scores.argmax(axis=1).tolist(),
+        references=predicted["label"].tolist(),
+        prediction_scores=scores.tolist(),
+        groups=predicted["group"].tolist(),
+        bootstrap_samples=bootstrap_samples,
     )
 
 
@@ -488,11 +556,14 @@ def report(
     output_dir = Path(recipe.output_dir)
     model = InvolViTForImageClassification.from_pretrained(output_dir).to(accelerator.device)
     part = "test" if "test" in faces else "validation"
-    metrics = evaluate_model(model, eval_loaders[part], accelerator)
+    predicted = predict_rows(model, eval_loaders[part], faces[part], accelerator)
     if not accelerator.is_main_process:
         return
-    counts = np.bincount(faces[part]["label"])
-    largest_class_share = float(counts.max() / counts.sum())
+    metrics = measure(predicted, BOOTSTRAP_SAMPLES)
+    sources = {}
+    if "source" in predicted:
+        sources = {name: measure(rows, BOOTSTRAP_SAMPLES) for name, rows in predicted.groupby("source", sort=False)}
+    largest_class_share = float(predicted["label"].value_counts(normalize=True).max())
     on_gpu = accelerator.device.type == "cuda"
     peak_bytes = (
         torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -514,9 +585,11 @@ def report(
         "recipe": dataclasses.asdict(recipe),
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, timm, datasets)},
     }
-    write_report(output_dir, metrics, progress.history, run)
-    data = f"{Path(recipe.data).stem}, {recipe.split or 'default'} split, {part}"
-    print(f"\n{format_table(metrics, data, largest_class_share)}\n\n{format_per_class(metrics)}\n")
+    write_report(output_dir, metrics, progress.history, run, sources)
+    data = f"{Path(recipe.data).stem}, {recipe.split or 'default'} split" if not sources else " + ".join(sources)
+    print(
+        f"\n{format_table(metrics, f'{data}, {part}', largest_class_share, sources)}\n\n{format_per_class(metrics)}\n"
+    )
     print(f"Saved to {output_dir}: the model, report.json, confusion_matrix.png, training_curves.png")
 
 

@@ -121,6 +121,36 @@ def test_a_run_learns_reports_and_saves_a_model_that_pipeline_loads(run, faces, 
     assert all(abs(sum(row["score"] for row in result) - 1) < 1e-5 for result in results)
 
 
+def test_joined_sources_are_reported_together_and_each_alone_with_intervals(run, faces, tmp_path):
+    sources = {
+        "one": {"data": faces.name, "split": "group", "validation_fraction": 0.25},
+        "two": {"data": faces.name, "split": "random", "validation_fraction": 0.5, "repeat": 2},
+    }
+    report, _ = run(tmp_path / "out", data=sources, data_dir=str(faces.parent), num_epochs=1)
+    one, two = report["sources"].values()
+    assert report["run"]["images"] == {"train": 42 + 2 * 28, "validation": 14 + 28}
+    assert (one["num_images"], two["num_images"], report["metrics"]["num_images"]) == (14, 28, 42)
+    assert (one["num_groups"], two["num_groups"]) == (2, 8)
+    together = (14 * one["accuracy"] + 28 * two["accuracy"]) / 42
+    assert report["metrics"]["accuracy"] == pytest.approx(together)
+    for metrics in (one, two, report["metrics"]):
+        low, high = metrics["intervals"]["accuracy"]
+        assert low <= metrics["accuracy"] <= high
+
+
+def test_a_run_can_start_from_a_trained_model_and_keeps_its_configuration(run, tmp_path):
+    _, first = run(tmp_path / "first", num_epochs=1)
+    _, again = run(
+        tmp_path / "again", pretrained=str(tmp_path / "first"), model={"label_smoothing": 0.1}, learning_rate=1e-12
+    )
+    weights = [name for name in first if "running" not in name and "num_batches" not in name]
+    assert max((first[name] - again[name]).abs().max() for name in weights) < 1e-6
+    saved, changed = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "again"))
+    assert changed == saved | {"label_smoothing": 0.1}
+    with pytest.raises(SystemExit, match="does not fit the model"):
+        run(tmp_path / "wider", pretrained=str(tmp_path / "first"), model={"fusion_channels": 64})
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(run, tmp_path):
     _, first = run(tmp_path / "first", num_epochs=1)
     _, again = run(tmp_path / "again", num_epochs=1, num_workers=2)
@@ -316,6 +346,9 @@ def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
         ({"model": {"label_smoothing": 2}}, "label_smoothing"),
         ({"model": {"branches": "vit"}, "frozen": ["rednet"]}, "rednet"),
         ({"rednet_checkpoint": "nowhere.pth"}, "nowhere.pth"),
+        ({"pretrained": "nowhere/model"}, "nowhere/model"),
+        ({"data": {"one": {"split": "random"}}}, "the source one needs its data"),
+        ({"data_dir": "nowhere"}, "nowhere"),
         ({"augmentation": [{"Flop": {}}]}, "Flop"),
         pytest.param(
             {"mixed_precision": "fp16"},

@@ -21,7 +21,9 @@ class Recipe:
     Args:
         output_dir: Folder of the run: checkpoints, logs, and at the end the model and the report.
         resume: Go on from the newest checkpoint in output_dir.
-        data: Folder, zip, tar, csv or Hub id of labelled faces; "rendered" draws them.
+        data: Folder, zip, tar, csv or Hub id of labelled faces; "rendered" draws them. Or several sources, each with a
+            name and its own arguments: data, split, repeat and what else load_joined_datasets takes.
+        data_dir: Folder that relative paths of data start from; by default the working directory.
         split: How validation images are chosen; by default the data's own split, else stratified.
         validation_fraction: Share of the images held out by random, stratified and group splits.
         n_folds: Folds of kfold and group_kfold.
@@ -31,7 +33,8 @@ class Recipe:
         drop_duplicates: Drop training images that stand, exactly or nearly, in the held-out part too.
         rendered_images: Number of images of the rendered data.
         rendered_size: Height and width of the rendered images in pixels.
-        model: Fields of InvolViTConfig that differ from its defaults.
+        pretrained: Folder or Hub id of a trained InvolViT whose configuration and weights the run starts from.
+        model: Fields of InvolViTConfig that differ from its defaults, or from those of pretrained.
         rednet_checkpoint: File with published RedNet weights.
         vit_pretrained: File, timm name or Hub id of weights for the transformer branch.
         frozen: Branches whose weights and statistics stay as they are.
@@ -54,6 +57,8 @@ class Recipe:
         seed: Seed of splits, weights, order and augmentation.
         mixed_precision: Type of the forward pass; by default what accelerate is configured for.
         num_workers: Processes that load images.
+        num_threads: Threads of each process that computes on CPUs; by default the cores, shared among the machine's
+            processes.
         eval_batch_size: Images of one forward pass in evaluation, on one process.
         checkpoint_steps: Optimizer steps between two checkpoints; one is written after each epoch in any case.
         log_steps: Optimizer steps between two logged training losses.
@@ -64,7 +69,8 @@ class Recipe:
     output_dir: str
     resume: bool = False
     # Data
-    data: str = "rendered"
+    data: str | dict[str, dict[str, Any]] = "rendered"
+    data_dir: str = "."
     split: Literal["official", "random", "stratified", "group", "kfold", "group_kfold"] | None = None
     validation_fraction: float = 0.1
     n_folds: int = 5
@@ -75,6 +81,7 @@ class Recipe:
     rendered_images: int = 700
     rendered_size: int = 112
     # Model
+    pretrained: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
     rednet_checkpoint: str | None = None
     vit_pretrained: str | None = None
@@ -101,6 +108,7 @@ class Recipe:
     # Runtime
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
     num_workers: int = 2
+    num_threads: int | None = None
     eval_batch_size: int = 32
     checkpoint_steps: int = 500
     log_steps: int = 10
@@ -111,7 +119,7 @@ class Recipe:
             if getattr(self, item.name) is None and "None" not in item.type:
                 raise ValueError(f"{item.name} needs a value; leave it out for its default")
         positive = ("num_epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "learning_rate", "patience")
-        for name in (*positive, "eval_batch_size", "checkpoint_steps", "log_steps", "max_grad_norm"):
+        for name in (*positive, "eval_batch_size", "checkpoint_steps", "log_steps", "max_grad_norm", "num_threads"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, got {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,24 @@ PUBLISHED_ROWS: dict[str, tuple[float | None, ...]] = {
 _COLUMNS = ("Method", "Data", "Accuracy", "Precision", "Recall", "F1")
 
 
-def format_table(metrics: dict[str, Any], data: str, largest_class_share: float) -> str:
+def format_table(
+    metrics: dict[str, Any], data: str, largest_class_share: float, sources: Mapping[str, dict[str, Any]] | None = None
+) -> str:
     """Sets a run beside always answering the largest class, and beside the paper's published figures.
 
     Args:
         metrics: Result of the `fer_report` metric.
         data: What the figures were measured on.
         largest_class_share: Share of the largest class among the measured images, 0 to 1.
+        sources: Name of each of several joined sources -> result of the metric on its images alone.
 
     Returns:
         A table of plain text; precision, recall and F1 are macro averages.
     """
-    ours = [metrics[name] for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1")]
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
     rows = [
-        ("this run", data, *ours),
+        ("this run", data, *(metrics[name] for name in names)),
+        *(("this run", source, *(values[name] for name in names)) for source, values in (sources or {}).items()),
         ("largest class", data, largest_class_share, None, None, None),
         *((method, "published, SFEW", *figures) for method, figures in PUBLISHED_ROWS.items()),
     ]
@@ -125,7 +129,11 @@ def training_curves_figure(history: Sequence[dict[str, float]]) -> Figure:
 
 
 def write_report(
-    output_dir: Path, metrics: dict[str, Any], history: Sequence[dict[str, float]], run: dict[str, Any]
+    output_dir: Path,
+    metrics: dict[str, Any],
+    history: Sequence[dict[str, float]],
+    run: dict[str, Any],
+    sources: Mapping[str, dict[str, Any]] | None = None,
 ) -> None:
     """Writes confusion_matrix.png, training_curves.png and, last, report.json, each beside and renamed into place.
 
@@ -134,10 +142,12 @@ def write_report(
         metrics: Result of the `fer_report` metric.
         history: See `training_curves_figure`.
         run: What was run on what; JSON values. Numbers that are not finite become null.
+        sources: Name of each of several joined sources -> result of the metric on its images alone.
     """
     _write(output_dir / "confusion_matrix.png", confusion_matrix_figure(metrics).savefig)
     _write(output_dir / "training_curves.png", training_curves_figure(history).savefig)
-    report = json.dumps(_finite({"metrics": metrics, "history": history, "run": run}), indent=2, allow_nan=False)
+    content = {"metrics": metrics, "sources": dict(sources or {}), "history": history, "run": run}
+    report = json.dumps(_finite(content), indent=2, allow_nan=False)
     _write(output_dir / "report.json", lambda path: path.write_text(report + "\n"))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import evaluate
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report
+from scipy.stats import bootstrap
+from sklearn.metrics import accuracy_score, classification_report, f1_score, precision_score, recall_score
 
 LABELS = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 PROBABILISTIC = ("expected_calibration_error", "brier_score", "negative_log_likelihood")
@@ -148,6 +149,54 @@ def test_other_labels_can_be_named(metric):
     report = compute(metric, [0, 1], [0, 1], [[0.9, 0.1], [0.4, 0.6]], labels=["calm", "moved"])
     assert list(report["per_class"]) == ["calm", "moved"]
     assert report["brier_score"] == pytest.approx((2 * 0.1**2 + 2 * 0.4**2) / 2)
+
+
+def test_intervals_are_those_of_scipys_bootstrap(metric, answers):
+    references, predictions, _ = answers
+    ours = compute(metric, references, predictions, bootstrap_samples=4000)["intervals"]
+    macro = {"average": "macro", "zero_division": 0}
+    for name, score in (
+        ("accuracy", accuracy_score),
+        ("macro_f1", lambda true, predicted: f1_score(true, predicted, **macro)),
+        ("macro_precision", lambda true, predicted: precision_score(true, predicted, **macro)),
+        ("macro_recall", lambda true, predicted: recall_score(true, predicted, **macro)),
+    ):
+        theirs = bootstrap(
+            (references, predictions), score, paired=True, vectorized=False, n_resamples=500, method="percentile", rng=1
+        )
+        assert ours[name] == pytest.approx(list(theirs.confidence_interval), abs=0.01)
+
+
+def test_intervals_draw_whole_groups(metric, answers):
+    references, predictions, _ = answers
+    groups = [f"person {index}" for index in range(300)]
+    each_alone = compute(metric, references, predictions, groups=groups, bootstrap_samples=500)
+    assert each_alone["num_groups"] == 300
+    # Each image 9 times: its person's images say nothing new, so the interval is no narrower.
+    repeated = compute(
+        metric,
+        np.repeat(references, 9),
+        np.repeat(predictions, 9),
+        groups=[group for group in groups for _ in range(9)],
+        bootstrap_samples=500,
+    )
+    assert repeated["num_groups"] == 300
+    for name, interval in each_alone["intervals"].items():
+        assert np.diff(repeated["intervals"][name]) == pytest.approx(np.diff(interval), rel=0.15)
+    as_if_independent = compute(metric, np.repeat(references, 9), np.repeat(predictions, 9), bootstrap_samples=500)
+    assert np.diff(as_if_independent["intervals"]["accuracy"]) < np.diff(each_alone["intervals"]["accuracy"]) / 2
+
+
+def test_intervals_follow_from_the_seed(metric, answers):
+    first, again, other = (
+        compute(metric, *answers, bootstrap_samples=200, seed=seed)["intervals"] for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_groups_must_be_one_an_image(metric):
+    with pytest.raises(ValueError, match="a name for each of 2 images, got 1"):
+        compute(metric, [0, 1], [0, 1], groups=["a"])
 
 
 @pytest.mark.parametrize("labels", [[], ["calm"], ["calm", "calm"]])

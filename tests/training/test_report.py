@@ -51,6 +51,16 @@ def test_the_table_sets_the_run_beside_the_published_figures_marked_as_such(metr
     assert "published" not in lines[2]
 
 
+def test_the_table_has_a_row_for_each_source_of_joined_data(metrics):
+    sources = {"fer2013": metrics | {"accuracy": 0.7}, "wildfaces": metrics | {"accuracy": 0.5}}
+    lines = report.format_table(metrics, "both", 0.2789, sources).splitlines()
+    assert [line.split()[2:4] for line in lines[2:5]] == [
+        ["both", "0.6250"],
+        ["fer2013", "0.7000"],
+        ["wildfaces", "0.5000"],
+    ]
+
+
 def test_the_table_of_classes_has_them_in_order(metrics):
     lines = report.format_per_class(metrics).splitlines()[2:]
     assert [line.split()[0] for line in lines] == LABELS
@@ -99,7 +109,8 @@ def test_the_report_is_strict_json_beside_two_pictures(metrics, tmp_path):
         raise AssertionError(constant)
 
     written = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert written == {"metrics": metrics, "history": HISTORY, "run": {"seed": 1, "best": None, "sizes": [1, None]}}
+    run = {"seed": 1, "best": None, "sizes": [1, None]}
+    assert written == {"metrics": metrics, "sources": {}, "history": HISTORY, "run": run}
     assert {p.name for p in tmp_path.iterdir()} == {"report.json", "confusion_matrix.png", "training_curves.png"}
     for name in ("confusion_matrix.png", "training_curves.png"):
         assert np.asarray(Image.open(tmp_path / name)).std() > 10

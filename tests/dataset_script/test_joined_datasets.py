@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from dataset_script import LABELS, load_joined_datasets
+
+
+@pytest.fixture
+def sources(tmp_path, encoded):
+    """Two folders of two persons and seven classes each; `two` repeats an image of `one` under another name."""
+    for offset, name in enumerate(("one", "two")):
+        for label_id, label in enumerate(LABELS):
+            (tmp_path / name / label).mkdir(parents=True)
+            for person in range(2):
+                data = encoded(100 * offset + 10 * label_id + person, size=48)
+                (tmp_path / name / label / f"Person{person}_{label_id:03d}.png").write_bytes(data)
+    first = tmp_path / "one" / "Angry" / "Person0_000.png"
+    (tmp_path / "two" / "Angry" / "Copy_001.png").write_bytes(first.read_bytes())
+    return {
+        name: {"data": str(tmp_path / name), "split": "group", "validation_fraction": 0.5} for name in ("one", "two")
+    }
+
+
+def test_each_source_is_split_in_its_own_way_and_marks_its_rows(sources):
+    joined = load_joined_datasets(sources, seed=3)
+    assert set(joined) == {"train", "validation"}
+    for rows in joined.values():
+        for name, group, path in zip(rows["source"], rows["group"], rows["path"], strict=True):
+            assert group.startswith(f"{name}/")
+            assert path.startswith(f"{name}/")
+    assert not set(joined["train"]["group"]) & set(joined["validation"]["group"])
+    assert sum(rows.num_rows for rows in joined.values()) == 29
+    assert np.asarray(joined["train"][0]["image"]).shape == (48, 48, 3)
+
+
+def test_repeat_repeats_training_rows_only(sources):
+    once = load_joined_datasets(sources)
+    sources["two"]["repeat"] = 3
+    thrice = load_joined_datasets(sources)
+    assert thrice["validation"]["path"][:] == once["validation"]["path"][:]
+    counts = {path: thrice["train"]["path"][:].count(path) for path in once["train"]["path"]}
+    assert set(counts.values()) == {1, 3}
+    assert all(count == (3 if path.startswith("two/") else 1) for path, count in counts.items())
+
+
+def test_a_duplicate_in_another_source_is_dropped_from_training(sources):
+    copies = {"one/Angry/Person0_000.png", "two/Angry/Copy_001.png"}
+    for seed in range(20):
+        before = load_joined_datasets(sources, seed=seed)
+        if copies & set(before["train"]["path"]) and copies & set(before["validation"]["path"]):
+            break
+    after = load_joined_datasets(sources, seed=seed, drop_duplicates=True)
+    assert set(before["train"]["path"]) - set(after["train"]["path"]) == copies & set(before["train"]["path"])
+    assert after["validation"]["path"][:] == before["validation"]["path"][:]
+
+
+def test_arguments_given_for_all_hold_where_a_source_has_none(sources):
+    for arguments in sources.values():
+        del arguments["split"]
+    with_groups = load_joined_datasets(sources, split="group")
+    assert not set(with_groups["train"]["group"]) & set(with_groups["validation"]["group"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, "names no source"),
+        ({"one": {"split": "group"}}, "the source one needs its data"),
+        ({"one": "folder"}, "the source one needs its data"),
+        ({"one": {"data": "x", "splits": "group"}}, "the source one has no argument splits; it takes data, split"),
+        ({"one": {"data": "x", "repeat": 0}}, "the source one has repeat 0"),
+        ({"one": {"data": "x", "drop_duplicates": True}}, "no argument drop_duplicates"),
+    ],
+    ids=str,
+)
+def test_a_mistake_names_the_source(changed, message):
+    with pytest.raises(ValueError, match=message):
+        load_joined_datasets(changed)
