@@ -1,0 +1,230 @@
+"""Predicts expressions, exports models and pushes them to the Hub.
+
+involvit predict photos/ video.mp4 --faces --out results.csv
+involvit predict "faces/*.png" --model model.onnx
+involvit export outputs/faces --format onnx --quantize int8
+involvit push outputs/faces NAME --private
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:  # the command line answers before the libraries are there
+    from .predictor import ImageResult, Predictor
+
+DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+SHOWN_CLASSES = 3
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKE, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="involvit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    predict = commands.add_parser(
+        "predict",
+        help="print or write a row for each face",
+        description="Predicts the expressions of faces in images and videos. Run again with the same --out, it goes on "
+        "where it stopped and tries again what could not be read. Exit status: 0; 1 if files could not be read; "
+        "2 after a mistake; 130 if interrupted.",
+    )
+    predict.add_argument(
+        "paths", nargs="+", metavar="PATH", help="image, video, folder of them (searched deeply) or glob"
+    )
+    predict.add_argument("--model", help="folder, Hub id or .onnx file (default: the model of the package)")
+    predict.add_argument(
+        "--faces", action="store_true", help="find and align faces (default: the whole image is the face)"
+    )
+    predict.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
+    predict.add_argument(
+        "--out", type=Path, help="table to write: .csv, .jsonl or .parquet (default: print a line a face)"
+    )
+    predict.add_argument("--batch_size", type=_positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
+
+    export = commands.add_parser("export", help="write a model as one file that runs without torch")
+    export.add_argument("model", metavar="DIR", help="folder or Hub id of the model")
+    export.add_argument("--format", choices=["onnx"], default="onnx", help="(default: onnx)")
+    export.add_argument("--quantize", choices=["int8"], help="smaller and faster, a little less accurate")
+    export.add_argument("--calibration_data", type=Path, help="labelled faces to choose int8's ranges by")
+    export.add_argument("--out", type=Path, help="file to write (default: DIR/model.onnx or DIR/model_int8.onnx)")
+
+    push = commands.add_parser("push", help="upload a model's folder to the Hub")
+    push.add_argument("directory", metavar="DIR", type=Path, help="folder that train.py wrote")
+    push.add_argument("repo_id", metavar="NAME", help="user/name on the Hub")
+    push.add_argument("--private", action="store_true", help="only you can see it, if the repository is new")
+    return parser.parse_args(arguments)
+
+
+def predict(
+    paths: Sequence[str],
+    model: str | None,
+    faces: bool,
+    face_detector: Path | None,
+    out: Path | None,
+    **stream_options: Any,
+) -> int:
+    """Predicts for all files and prints or writes a row for each face.
+
+    Returns:
+        `int`: the exit status.
+    """
+    from .images import find_files
+    from .results import check_results_path
+
+    if out is not None:
+        check_results_path(out)
+    files = find_files(paths)
+
+    from .predictor import Predictor
+
+    predictor = Predictor(model, faces, face_detector)
+    if out is None:
+        return _print(predictor, files, stream_options)
+    return _write(predictor, files, out, stream_options)
+
+
+def _print(predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]) -> int:
+    from tqdm.auto import tqdm
+
+    from .processes import processes
+
+    if processes().num_processes > 1:
+        raise ValueError("several processes write one table: name it by --out")
+    failed = 0
+    for results in _by_file(predictor, files, stream_options):
+        for result in results:
+            for line in _lines(result):
+                tqdm.write(line, file=sys.stdout)
+        failed += results[-1].error is not None
+    return _report(failed, len(files))
+
+
+def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_options: dict[str, Any]) -> int:
+    from .processes import processes, same_for_all
+    from .results import ResultsFile, file_name, result_rows
+
+    group = processes()
+    detector = "none" if predictor.detector is None else predictor.detector.name
+    table = ResultsFile(out, predictor.classifier.labels, predictor.classifier.name, detector, group.process_index)
+    done = same_for_all(table.start() if group.is_main_process else None)
+    names = [file_name(file) for file in files]
+    left = [file for file, name in zip(files, names, strict=True) if name not in done]
+    try:
+        for results in _by_file(predictor, left, stream_options):
+            table.append(file_name(results[0].source), [row for result in results for row in result_rows(result)])
+        group.wait_for_everyone()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would not end it sooner
+        if group.is_main_process:
+            table.write(names, keep_journals=group.num_processes > 1)
+            print(f"interrupted; what is done is in {out}, and the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    if not group.is_main_process:
+        return DONE
+    failed = table.write(names)
+    before = f", {len(files) - len(left)} of them from before" if len(left) < len(files) else ""
+    print(f"{out}: {len(files) - len(failed)} files{before}")
+    return _report(len(failed), len(files))
+
+
+def _report(num_failed: int, num_files: int) -> int:
+    """Says on stderr how many files could not be read, if any, and returns the exit status."""
+    if num_failed:
+        print(f"{num_failed} of {num_files} files could not be read", file=sys.stderr)
+    return SOME_FAILED if num_failed else DONE
+
+
+def _by_file(
+    predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]
+) -> Iterator[list[ImageResult]]:
+    """Yields all results of one file at a time, and shows on stderr how many of this process's files are done."""
+    from tqdm.auto import tqdm
+
+    from .processes import processes
+
+    group = processes()
+    total = len(range(group.process_index, len(files), group.num_processes))
+    with tqdm(total=total, unit="file", disable=None if group.is_main_process else True) as bar:
+        results = predictor.stream(files, **stream_options)
+        for _, of_one_file in itertools.groupby(results, key=lambda result: result.index):
+            yield list(of_one_file)
+            bar.update()
+
+
+def _lines(result: ImageResult) -> Iterator[str]:
+    """Yields what is printed of an image or frame, a line a face."""
+    from .results import file_name
+
+    place = file_name(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
+    if result.error is not None:
+        message = " ".join(str(result.error).split())
+        yield message if message.startswith(place) else f"{place}: {message}"
+    elif not result.faces:
+        yield f"{place}: no face"
+    for face in result.faces:
+        box = "" if face.box is None else " face {2:.0f} x {3:.0f} at {0:.0f}, {1:.0f}:".format(*face.box)
+        likely = sorted(face.probabilities.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+        yield f"{place}:{box} " + ", ".join(f"{label} {probability:.0%}" for label, probability in likely)
+
+
+def export(model: str, format: str, quantize: str | None, calibration_data: Path | None, out: Path | None) -> int:
+    """Writes a model as one file in the only format there is, ONNX."""
+    if out is None:
+        if not Path(model).is_dir():
+            raise ValueError(f"{model} is no folder here: name the file to write by --out")
+        out = Path(model) / (f"model_{quantize}.onnx" if quantize else "model.onnx")
+    from .onnx_export import export_onnx
+
+    print(export_onnx(model, out, quantize, calibration_data))
+    return DONE
+
+
+def push(directory: Path, repo_id: str, private: bool) -> int:
+    """Uploads a folder to the Hub and prints where it is."""
+    from .hub import push_folder
+
+    print(push_folder(directory, repo_id, private))
+    return DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments (`Sequence[str]`, *optional*): the command line; that of the process by default.
+
+    Returns:
+        `int`: 0, or what the command returns, or 2 after one line `error: ...` for input that cannot be used, or 130
+            when interrupted.
+    """
+    logging.basicConfig(format="%(message)s")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
+    options = vars(_parse(arguments))
+    commands = {"predict": predict, "export": export, "push": push}
+    try:
+        return commands[options.pop("command")](**options)
+    except (ValueError, OSError, ImportError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED

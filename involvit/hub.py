@@ -1,0 +1,174 @@
+"""A model's folder -> a repository on the Hub, in one commit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, is_offline_mode
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
+from huggingface_hub.utils import logging, validate_repo_id
+from safetensors import SafetensorError, safe_open
+
+from .model_card import FIGURES, public_recipe, read_json, write_model_card
+
+# What belongs to a model. Whatever else lies in its folder, checkpoints and logs among it, stays there.
+_CONTENT = (
+    *("README.md", "config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx", "report.json"),
+    *FIGURES,
+)
+_GET_TOKEN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
+
+
+class PushError(ValueError):
+    """A folder could not be pushed. The message is one line that says why and what to do, and holds no token."""
+
+
+def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> str:
+    """Creates a Hub repository where there is none, and uploads a model's folder to it in one commit.
+
+    The card is written anew first, see `write_model_card`. Uploaded are weights, configurations, code, card, ONNX
+    files, figures and the report, without the folders of this machine that it names. The token is the one that
+    `huggingface_hub` finds: HF_TOKEN or that of its login. A push that broke off is repeated by the same call, which
+    does not send again what has arrived; one that changes nothing makes no commit.
+
+    Args:
+        directory: A model's folder as `train.py` or `save_pretrained` writes it.
+        repo_id: `owner/name`, or `name` for a repository of the token's owner.
+        private: Whether only the owner can see the repository.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or a file of the model is missing.
+        PushError: If the name cannot be used, there is no token, the Hub refuses it, or the connection breaks off.
+        ValueError: If weights, config.json, report.json or an existing card cannot be used.
+    """
+    directory = Path(directory)
+    _check_model(directory)
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        raise PushError(
+            f"{repo_id!r} cannot name a repository: give OWNER/NAME of letters, digits, '-', '_' and '.'"
+        ) from None
+    if is_offline_mode():
+        raise PushError(f"{repo_id} cannot be pushed in offline mode; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
+    token = find_token()
+    api = HfApi(token=token)
+    with _one_line_errors(repo_id, token):
+        url = api.create_repo(repo_id, private=private or None, exist_ok=True)
+        if private and not api.repo_info(url.repo_id).private:
+            raise PushError(
+                f"{url.repo_id} exists and is public; make it private in its settings, or choose another name"
+            )
+        published = _published_card(api, url.repo_id)
+    write_model_card(directory, url.repo_id, published)
+    with _one_line_errors(repo_id, token):
+        # `upload_folder` would split what takes it long into several commits.
+        api.create_commit(url.repo_id, _additions(directory), commit_message=f"Upload {url.repo_name}")
+    return str(url)
+
+
+def _check_model(directory: Path) -> None:
+    """Raises an error where others could not load what would be pushed."""
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory} is no folder; give a model's folder, as train.py writes it")
+    config = read_json(directory / "config.json")
+    weights = directory / "model.safetensors"
+    code = {f"{entry.rpartition('.')[0]}.py" for entry in config.get("auto_map", {}).values() if "--" not in entry}
+    for path in (weights, *(directory / name for name in sorted(code))):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing; give a model's folder, as train.py or save_pretrained writes it"
+            )
+    try:
+        with safe_open(weights, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{weights} is cut off or damaged ({error}); save the model again") from error
+
+
+def find_token() -> str:
+    """Returns the token that `huggingface_hub` finds: HF_TOKEN or that of its login.
+
+    Raises:
+        PushError: If there is none, or it cannot be one.
+    """
+    with _one_line_errors("the Hub", ""):
+        token = get_token()
+    if token is None:
+        raise PushError(f"there is no token for the Hub; {_GET_TOKEN}")
+    if not re.fullmatch(r"[!-~]+", token):  # an HTTP library would quote it in its complaint
+        raise PushError(f"the token for the Hub holds characters that no token has; {_GET_TOKEN}")
+    return token
+
+
+def _published_card(api: HfApi, repo_id: str) -> str | None:
+    with TemporaryDirectory() as folder:
+        try:
+            return Path(api.hf_hub_download(repo_id, "README.md", local_dir=folder)).read_text(encoding="utf-8-sig")
+        except (EntryNotFoundError, RevisionNotFoundError):  # a repository just made is empty
+            return None
+
+
+def _additions(directory: Path) -> Iterator[CommitOperationAdd]:
+    for path in sorted(directory.iterdir()):
+        if path.is_file() and any(path.match(pattern) for pattern in _CONTENT):
+            content = _public_report(path) if path.name == "report.json" else path
+            yield CommitOperationAdd(path.name, content)
+
+
+def _public_report(path: Path) -> bytes:
+    report = read_json(path)
+    report["run"]["recipe"] = public_recipe(report["run"]["recipe"])
+    return (json.dumps(report, indent=2) + "\n").encode()
+
+
+@contextmanager
+def _one_line_errors(repo_id: str, token: str) -> Iterator[None]:
+    """Turns whatever goes wrong between here and the Hub into one line."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would report each of its tries
+    try:
+        yield
+    except PushError:
+        raise
+    except Exception as error:  # what the Hub library and the HTTP clients below it raise is not limited to a few types
+        line = " ".join(_explain(error, repo_id).split())
+        raise PushError(line.replace(token, "[token]") if token else line) from None
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _explain(error: BaseException, repo_id: str) -> str:
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    answer = next((link for link in chain if isinstance(link, HfHubHTTPError)), None)
+    if answer is None:
+        reason = str(chain[-1]) or type(chain[-1]).__name__
+        if isinstance(error, ValueError):
+            return f"{repo_id} was not pushed: {reason}"
+        return (
+            f"the connection to {constants.ENDPOINT} broke off or did not come about ({reason}); when the network is "
+            f"there, run the same again to go on with the push of {repo_id}"
+        )
+    status = answer.response.status_code
+    if status == 401:
+        return f"the Hub does not accept the token (401), it may be mistyped, expired or revoked; {_GET_TOKEN}"
+    if status == 403:
+        return (
+            f"the token may not write to {repo_id} (403): the name belongs to somebody else, or the token has no write "
+            f"access; choose a name under your own account, or a token with write access"
+        )
+    if status in (409, 412):
+        return f"{repo_id} is being changed by somebody else ({status}); run the same again"
+    if status == 429 or status >= 500:
+        return f"{constants.ENDPOINT} is overloaded or out of order ({status}); run the same again later"
+    return f"the Hub refuses the push to {repo_id} ({status}): {answer.server_message or answer}"

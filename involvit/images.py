@@ -1,0 +1,216 @@
+"""Files on disk -> upright RGB pixels: images, the frames of videos, and the search for both. Needs no torch."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+# Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
+IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS} | {
+    ".heic",
+    ".heif",
+}
+VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame of a video.
+
+    Attributes:
+        index: Its number, from 0.
+        time_s: When it is shown, in seconds from the start of the video.
+        image: Its pixels, upright: RGB, uint8 [H, W, 3].
+    """
+
+    index: int
+    time_s: float
+    image: np.ndarray
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keeps OpenCV from writing to the terminal what goes wrong inside, where an error of ours says it."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def is_video(path: str | Path) -> bool:
+    """Returns whether a file is a video, by the suffix of its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads an image file by the rules of `InvolViTImageProcessor`, without torch.
+
+    The EXIF orientation is applied; transparency is composited onto white; grey, palette, CMYK and other modes become
+    RGB; of an animation the first frame is taken. 16-bit images are divided by 257. Other wide integers (PIL mode `I`)
+    are 8-bit where the largest value is at most 255, and 16-bit above; floating-point images range over [0, 1], or over
+    [0, 255] where the largest value is at least 2.
+
+    Args:
+        path: The image.
+
+    Returns:
+        RGB, uint8 [H, W, 3].
+
+    Raises:
+        FileNotFoundError: If there is no file at the path.
+        ValueError: If it cannot be read as an image, or its values are out of range.
+    """
+    try:
+        with Path(path).open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+            image = ImageOps.exif_transpose(image)
+            # PIL would clip modes that are wider than 8 bit (I, I;16*, F).
+            if image.mode.startswith(("I", "F")):
+                return np.repeat(_to_8_bit(np.array(image))[..., None], 3, axis=2)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{path}: cannot be read as an image (unknown format); convert it to JPEG or PNG, or remove it"
+        ) from None
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def read_video(path: str | Path) -> Iterator[VideoFrame]:
+    """Reads the frames of a video one after the other, so that memory holds only the present one.
+
+    The rotation that phones write beside the pixels is applied. Closing the iterator early closes the file. A video
+    that ends before its header says so is read as far as it goes, with a warning in the log.
+
+    Args:
+        path: The video.
+
+    Yields:
+        The frames in the order in which they are shown.
+
+    Raises:
+        FileNotFoundError: If there is no file at the path, when the first frame is asked for.
+        ValueError: If not one frame can be read, then too.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg writes to the terminal too
+    # This backend by name, since others take a `%03d` in the path for a series of images.
+    with quiet_opencv():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # an estimate, and of some containers 0 or below
+        frames_per_second = capture.get(cv2.CAP_PROP_FPS)
+        index, time_s = 0, -1.0
+        while True:
+            is_read, frame = capture.read()
+            if not is_read:
+                break
+            time_before, time_s = time_s, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if time_s <= time_before and frames_per_second > 0:  # a file without time stamps
+                time_s = index / frames_per_second
+            yield VideoFrame(index, time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            index += 1
+    finally:
+        capture.release()
+    if index == 0:
+        raise ValueError(f"{path}: cannot be read as a video, or has no frames; convert it to MP4 (H.264) or remove it")
+    if index < 0.95 * expected:
+        logger.warning("%s: only %d of some %d frames could be read; the file is cut off", path, index, expected)
+
+
+def find_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Finds the images and videos that files, folders and glob patterns stand for.
+
+    Of folders and patterns those files are taken whose suffix is one of an image or video; a file that is named itself
+    is taken whatever its suffix. Folders are searched to the bottom, links followed; hidden files are passed over.
+
+    Args:
+        paths: Files, folders, or patterns in which `**` stands for any number of folders.
+
+    Returns:
+        Each file once, in the order of `paths` and below each in natural order: `img_2` before `img_10`.
+
+    Raises:
+        FileNotFoundError: If one of `paths` does not exist, or leads to no image and no video.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_file():
+            found[path] = None
+            continue
+        if path.is_dir():
+            files = _files_below(path)
+        elif glob.has_magic(str(path)):
+            files = []
+            for match in map(Path, glob.glob(str(path), recursive=True)):  # noqa: PTH207 -- absolute patterns too
+                files += _files_below(match) if match.is_dir() else [match]
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
+        files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+        if not files:
+            raise FileNotFoundError(f"{path}: no image and no video there; give files that end in .jpg, .png or .mp4")
+        found.update(dict.fromkeys(sorted(files, key=_natural_key)))
+    return list(found)
+
+
+def _files_below(root: Path) -> list[Path]:
+    files, seen = [], set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        # A link may lead back up, or to a folder that was searched already.
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not _is_ignored(name))
+        files += [Path(folder, name) for name in names if not _is_ignored(name)]
+    return files
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in IGNORED_NAMES
+
+
+def _natural_key(path: Path) -> list[list[str | int]]:
+    parts = [re.split(r"([0-9]+)", part) for part in path.parts]
+    return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
+
+
+def _to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Scales [H, W] of PIL modes `I`, `I;16*` and `F` to uint8, by the rules that `read_image` documents."""
+    is_float = values.dtype.kind == "f"
+    low, high = float(values.min()), float(values.max())
+    if is_float and high < 2:
+        scale = 255.0
+    elif values.dtype.itemsize == 2 or (not is_float and high > 255):
+        scale = 1 / 257
+    else:
+        scale = 1.0
+    # Half a level of overshoot rounds away; NaN fails both comparisons.
+    if not (low * scale >= -0.5 and high * scale <= 255.5):
+        valid = "[0, 1] or [0, 255]" if is_float else "[0, 255] or [0, 65535]"
+        raise ValueError(f"its values range from {low:g} to {high:g}, not in {valid}")
+    return np.rint(values.astype(np.float32) * np.float32(scale)).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,257 @@
+"""Expressions of the faces in images and videos, from Python.
+
+from involvit import Predictor
+
+predictor = Predictor(faces=True)
+for face in predictor("photo.jpg"):
+    print(face.label, face.probabilities)
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .classifier import Classifier, load_classifier
+from .face_detection import Face, FaceDetector, align_face, load_face_detector
+from .images import find_files, is_video, read_image, read_video
+from .processes import processes
+
+BATCH_SIZE = 64
+READERS = 2
+# Whole photos wait for their batch in memory: at most so many pixels, 3 bytes each.
+PIXELS_IN_BATCH = 64_000_000
+# Images without a face wait for a batch of faces too, but not for ever.
+IMAGES_IN_BATCH = 4
+
+ImageSource = str | Path | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FacePrediction:
+    """The expression of one face.
+
+    Attributes:
+        label (`str`): the most probable class.
+        score (`float`): its probability.
+        probabilities (`dict[str, float]`): of all classes, in the model's order; they add up to 1.
+        box (`tuple[float, float, float, float]`, *optional*): x, y, width, height in pixels of the upright image; None
+            where the whole image is the face.
+        detection_score (`float`, *optional*): the detector's, 0 to 1, where it gives one.
+        landmarks (`np.ndarray`, *optional*): float32 [5, 2], x and y in pixels of right eye, left eye, nose tip,
+            right and left mouth corner, where the detector finds them.
+        frame (`int`, *optional*): in a video, number of the frame from 0.
+        time_s (`float`, *optional*): in a video, its time in seconds.
+    """
+
+    label: str
+    score: float
+    probabilities: dict[str, float]
+    box: tuple[float, float, float, float] | None = None
+    detection_score: float | None = None
+    landmarks: np.ndarray | None = None
+    frame: int | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """What was found in one image, or one frame of a video.
+
+    Attributes:
+        index (`int`): number of the image or video among those given, from 0.
+        source (`str` or `Path`, *optional*): the path; None for an image that was given as such.
+        faces (`tuple[FacePrediction, ...]`): empty if there is no face, or an error.
+        error (`Exception`, *optional*): why the image, or the rest of the video, could not be read.
+        frame (`int`, *optional*): in a video, number of the frame from 0.
+        time_s (`float`, *optional*): in a video, its time in seconds.
+    """
+
+    index: int
+    source: str | Path | None
+    faces: tuple[FacePrediction, ...] = ()
+    error: Exception | None = None
+    frame: int | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A result whose faces are not classified yet, and their images, uint8 [H, W, 3]."""
+
+    result: ImageResult
+    faces: tuple[Face | None, ...] = ()
+    crops: tuple[np.ndarray, ...] = ()
+
+
+class Predictor:
+    """Finds faces, if asked to, and classifies their expressions.
+
+    Args:
+        model (`str`, `Path` or `Classifier`, *optional*): see `load_classifier`; by default the model of the package.
+        faces (`bool`): whether to find and align faces first; else the whole image is the face.
+        face_detector (`str`, `Path` or `FaceDetector`, *optional*): see `load_face_detector`; only with `faces=True`.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if a model cannot be loaded, or there is a detector without `faces=True`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Classifier | None = None,
+        faces: bool = False,
+        face_detector: str | Path | FaceDetector | None = None,
+    ) -> None:
+        if face_detector is not None and not faces:
+            raise ValueError("a face detector was named, but faces are not to be found: add faces=True (--faces)")
+        self.detector: FaceDetector | None = None
+        if faces:
+            self.detector = face_detector if callable(face_detector) else load_face_detector(face_detector)
+        self.classifier = model if callable(model) else load_classifier(model)
+        self._detecting = threading.Lock()  # detectors keep state
+
+    def __call__(self, images: ImageSource | list[ImageSource]) -> list[FacePrediction] | list[list[FacePrediction]]:
+        """Predicts for one image or video, or for each of a list.
+
+        Args:
+            images (`str`, `Path`, `PIL.Image.Image`, `np.ndarray` or a list of them): paths of images or videos, PIL
+                images, or RGB arrays, uint8 [H, W, 3].
+
+        Returns:
+            `list[FacePrediction]`: one for each face, of a video those of all frames; for a list, a list of such lists.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if something cannot be read as an image or video.
+        """
+        sources = images if isinstance(images, list) else [images]
+        found: list[list[FacePrediction]] = [[] for _ in sources]
+        for result in self._results(enumerate(sources), BATCH_SIZE):
+            if result.error is not None:
+                raise result.error
+            found[result.index] += result.faces
+        return found if isinstance(images, list) else found[0]
+
+    def stream(self, images: str | Path | Iterable[ImageSource], batch_size: int = BATCH_SIZE) -> Iterator[ImageResult]:
+        """Predicts for many images and videos while it reads on; faces of several images share a batch.
+
+        Where `accelerate launch` or `torchrun` started several processes, each takes every n-th image.
+
+        Args:
+            images (`Iterable`, or `str` or `Path`): what `__call__` takes, or the path of a folder, file or glob.
+            batch_size (`int`): how many faces are classified at once.
+
+        Yields:
+            `ImageResult`: one for each image and each frame of a video, in order. What cannot be read has an `error`.
+
+        Raises:
+            ValueError: if `batch_size` is below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        sources = find_files([images]) if isinstance(images, str | os.PathLike) else images
+        group = processes()
+        yield from self._results(
+            itertools.islice(enumerate(sources), group.process_index, None, group.num_processes), batch_size
+        )
+
+    def _results(self, sources: Iterable[tuple[int, ImageSource]], batch_size: int) -> Iterator[ImageResult]:
+        waiting: list[_Prepared] = []
+        num_faces = num_pixels = 0
+        for prepared in self._prepared(sources):
+            waiting.append(prepared)
+            num_faces += len(prepared.crops)
+            num_pixels += sum(crop.size // 3 for crop in prepared.crops)
+            is_full = num_faces >= batch_size or num_pixels >= PIXELS_IN_BATCH
+            if is_full or len(waiting) >= IMAGES_IN_BATCH * batch_size:
+                yield from self._classified(waiting, batch_size)
+                waiting, num_faces, num_pixels = [], 0, 0
+        yield from self._classified(waiting, batch_size)
+
+    def _classified(self, prepared: list[_Prepared], batch_size: int) -> Iterator[ImageResult]:
+        crops = [crop for image in prepared for crop in image.crops]
+        rows = (
+            row
+            for start in range(0, len(crops), batch_size)
+            for row in self.classifier(crops[start : start + batch_size])
+        )
+        for image in prepared:
+            faces = tuple(self._prediction(image.result, face, next(rows)) for face in image.faces)
+            yield replace(image.result, faces=faces)
+
+    def _prediction(self, result: ImageResult, face: Face | None, row: np.ndarray) -> FacePrediction:
+        probabilities = dict(zip(self.classifier.labels, row.tolist(), strict=True))
+        label = max(probabilities, key=probabilities.__getitem__)
+        found = () if face is None else (face.box, face.score, face.landmarks)
+        return replace(
+            FacePrediction(label, probabilities[label], probabilities, *found), frame=result.frame, time_s=result.time_s
+        )
+
+    def _prepared(self, sources: Iterable[tuple[int, ImageSource]]) -> Iterator[_Prepared]:
+        """Reads images and finds faces in some threads, a little ahead of what is asked for, and keeps the order."""
+        pool = ThreadPoolExecutor(READERS)
+        ahead: deque[Future[_Prepared]] = deque()
+        try:
+            for result, image in _frames(sources):
+                ahead.append(pool.submit(self._prepare, result, image))
+                if len(ahead) > 2 * READERS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _prepare(self, result: ImageResult, image: ImageSource | None) -> _Prepared:
+        if result.error is not None:
+            return _Prepared(result)
+        try:
+            pixels = read_image(image) if isinstance(image, str | os.PathLike) else _pixels(image)
+            if self.detector is None:
+                return _Prepared(result, (None,), (pixels,))
+            with self._detecting:
+                faces = tuple(self.detector(pixels))
+            crops = tuple(align_face(pixels, face, self.classifier.image_size) for face in faces)
+            return _Prepared(result, faces, crops)
+        except Exception as error:  # whatever a decoder raises on one damaged file, the others go on
+            return _Prepared(replace(result, error=error))
+
+
+def _frames(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[tuple[ImageResult, ImageSource | None]]:
+    """Yields each image and each frame of the videos, with what is known of it before it is read."""
+    for index, source in sources:
+        result = ImageResult(index, source if isinstance(source, str | os.PathLike) else None)
+        if result.source is None or not is_video(source):
+            yield result, source
+            continue
+        try:
+            for frame in read_video(source):
+                yield replace(result, frame=frame.index, time_s=frame.time_s), frame.image
+        except Exception as error:
+            yield replace(result, error=error), None
+
+
+def _pixels(image: Image.Image | np.ndarray) -> np.ndarray:
+    """Checks an array, and turns a PIL image upright and to RGB, on white where it is transparent."""
+    if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"a PIL image of mode {image.mode} is wider than 8 bit; give the path of its file")
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = np.asarray(image.convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"{type(image).__name__} is no image; give a path, a PIL image or an array, or a list of them")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"an image array is RGB, uint8 [H, W, 3]; got {image.dtype} {list(image.shape)}")
+    return image

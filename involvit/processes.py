@@ -1,0 +1,43 @@
+"""Which of the processes that `accelerate launch` or `torchrun` started this one is."""
+
+from __future__ import annotations
+
+import functools
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+class SingleProcess:
+    """What is used of `accelerate.PartialState` where there is one process: accelerate and torch stay unimported."""
+
+    process_index = 0
+    num_processes = 1
+    is_main_process = True
+
+    def wait_for_everyone(self) -> None:
+        """Returns: there is nobody else."""
+
+
+@functools.cache
+def processes() -> SingleProcess | PartialState:
+    """Joins the other processes, if any, and returns `process_index`, `num_processes` and what they need to meet."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return SingleProcess()
+    import torch
+    from accelerate import PartialState
+
+    # One share may hold all the long videos: the others wait for it, longer than the library's half hour.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=30))
+
+
+def same_for_all(value: Any) -> Any:
+    """Returns the main process's value in each process."""
+    if processes().num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]

@@ -1,0 +1,232 @@
+"""A table of predictions, one row a face, in a file that survives interruption.
+
+Each finished file is first a line of a journal beside the table. The table is written from the journals at the end,
+when interrupted, and before a run goes on; so nothing that was finished is lost, whatever ends the process.
+
+| column | |
+|---|---|
+| `file` | as it was named |
+| `frame`, `time_s` | of videos: number of the frame from 0, its time in seconds |
+| `face` | number of the face in the image, from 0, in the detector's order |
+| `x`, `y`, `width`, `height` | its box in pixels; empty where the whole image is the face |
+| `detection_score` | of the detector, 0 to 1, where it gives one |
+| `label` | the most probable class |
+| a column a class, by its label | probabilities, which add up to 1 |
+| `status` | `ok`; `no face`: read, but no face was found; `unreadable` |
+| `error` | why it could not be read |
+| `model`, `detector` | what the row was made with |
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from .predictor import ImageResult
+
+OK, NO_FACE, UNREADABLE = "ok", "no face", "unreadable"
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+SYNC_SECONDS = 5.0
+ROWS_AT_ONCE = 10_000
+
+_BEFORE = {"file": "string", "frame": "Int64", "time_s": "float64", "face": "Int64"}
+_BEFORE |= dict.fromkeys(("x", "y", "width", "height", "detection_score"), "float64") | {"label": "string"}
+_AFTER = dict.fromkeys(("status", "error", "model", "detector"), "string")
+
+
+def file_name(path: str | Path) -> str:
+    """Returns a path as the tables have it: what is not UTF-8 in it is escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def result_rows(result: ImageResult) -> Iterator[dict[str, Any]]:
+    """Yields the rows of an image or video frame, without the columns that are the same for all rows."""
+    place = {"frame": result.frame, "time_s": None if result.time_s is None else round(result.time_s, 3)}
+    if result.error is not None:
+        yield {**place, "status": UNREADABLE, "error": " ".join(str(result.error).split())}
+    elif not result.faces:
+        yield {**place, "status": NO_FACE}
+    for number, face in enumerate(result.faces):
+        box = (None,) * 4 if face.box is None else (round(float(value), 1) for value in face.box)
+        yield {
+            **place,
+            "face": number,
+            **dict(zip(("x", "y", "width", "height"), box, strict=True)),
+            "detection_score": None if face.detection_score is None else round(float(face.detection_score), 4),
+            "label": face.label,
+            **{label: round(probability, 6) for label, probability in face.probabilities.items()},
+            "status": OK,
+        }
+
+
+def check_results_path(path: Path) -> None:
+    """Refuses a path that no table can be written to.
+
+    Raises:
+        ValueError: if the suffix names no format, or the path is a folder.
+        FileNotFoundError: if its folder does not exist.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: a table ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+class ResultsFile:
+    """A table that grows by files, continues where it stopped and is replaced as a whole.
+
+    Args:
+        path (`Path`): the table, `.csv`, `.jsonl` or `.parquet`.
+        labels (`Sequence[str]`): names of the classes.
+        model (`str`): name of the classifier.
+        detector (`str`): name of the face detector, or `"none"`.
+        process_index (`int`): of the process that appends; each has a journal of its own. The other methods are for one
+            process, while no other appends.
+
+    Raises:
+        ValueError: if a class has the name of another column, or as `check_results_path`.
+        FileNotFoundError: as `check_results_path`.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str], model: str, detector: str, process_index: int = 0) -> None:
+        check_results_path(path)
+        taken = [label for label in labels if label in _BEFORE or label in _AFTER]
+        if taken:
+            raise ValueError(f"the model's class {taken[0]!r} has the name of another column of the table; rename it")
+        self.path = path
+        self._types = {**_BEFORE, **dict.fromkeys(labels, "float64"), **_AFTER}
+        self._settings = {"model": model, "detector": detector}
+        number = f"-{process_index}" if process_index else ""
+        self._journal = path.with_name(f"{path.name}.unfinished{number}.jsonl")
+        self._stream: Any = None
+        self._synced = 0.0
+
+    def start(self) -> set[str]:
+        """Takes up what an earlier run has left, and returns the names of the files that need not be read again.
+
+        Raises:
+            ValueError: if the table was made with another model or detector, or is no table of predictions.
+        """
+        rows = self._all_rows()
+        for column, value in self._settings.items():
+            others = sorted(set(rows[column].dropna()) - {value})
+            if others:
+                raise ValueError(
+                    f"{self.path} was made with the {column} {others[0]}, not {value}; name another file, or remove it"
+                )
+        if self._journals():
+            self._replace(rows)
+            self._remove_journals()
+        return set(rows["file"]) - _unreadable(rows)
+
+    def append(self, file: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Adds all rows of one file; once it returns they survive the end of the process."""
+        if self._stream is None:
+            self._stream = self._journal.open("a", encoding="utf-8")
+        self._stream.write(json.dumps({"rows": [{"file": file, **row, **self._settings} for row in rows]}) + "\n")
+        self._stream.flush()
+        if time.monotonic() - self._synced > SYNC_SECONDS:  # against the end of the machine
+            os.fsync(self._stream.fileno())
+            self._synced = time.monotonic()
+
+    def write(self, order: Sequence[str], keep_journals: bool = False) -> set[str]:
+        """Writes the table, beside and renamed into place, and removes the journals.
+
+        Args:
+            order (`Sequence[str]`): names of files; their rows come last, in this order.
+            keep_journals (`bool`): whether the journals stay, because other processes may still append.
+
+        Returns:
+            `set[str]`: the names of those files that are in the table and could not be read.
+        """
+        rows = self._all_rows()
+        rank = {file: number for number, file in enumerate(order)}
+        rows = rows.iloc[rows["file"].map(rank).fillna(-1).astype("int64").argsort(kind="stable")]
+        if len(rows):
+            self._replace(rows)
+        if not keep_journals:
+            self._remove_journals()
+        return _unreadable(rows) & rank.keys()
+
+    def _all_rows(self) -> pd.DataFrame:
+        """Reads table and journals. A file in a journal was read again: its rows replace those in the table."""
+        parts = [self._typed(part) for path in self._journals() for part in _journal_parts(path)]
+        if self.path.exists():
+            table = self._read_table()
+            parts.insert(0, table[~table["file"].isin({file for part in parts for file in part["file"]})])
+        return pd.concat(parts, ignore_index=True) if parts else self._typed(pd.DataFrame())
+
+    def _read_table(self) -> pd.DataFrame:
+        try:
+            if self.path.suffix == ".parquet":
+                table = pd.read_parquet(self.path)
+            elif self.path.suffix == ".jsonl":
+                table = pd.read_json(self.path, lines=True, dtype=False, convert_dates=False, precise_float=True)
+            else:  # a file may be called NA
+                empty = {"keep_default_na": False, "na_values": [""]}
+                table = pd.read_csv(self.path, dtype=self._types, float_precision="round_trip", **empty)
+            if not {*_BEFORE, *_AFTER} <= set(table.columns):
+                raise ValueError("it has other columns")
+            return self._typed(table)
+        except (ValueError, TypeError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{self.path} is no table of predictions ({reason}); name another file") from error
+
+    def _typed(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.reindex(columns=list(self._types)).astype(self._types)
+
+    def _replace(self, rows: pd.DataFrame) -> None:
+        beside = self.path.with_name(f".unfinished_{self.path.name}")
+        try:
+            if self.path.suffix == ".parquet":
+                rows.to_parquet(beside, index=False)
+            elif self.path.suffix == ".jsonl":
+                rows.to_json(beside, orient="records", lines=True, force_ascii=False)
+            else:
+                rows.to_csv(beside, index=False)
+            with beside.open("rb") as written:
+                os.fsync(written.fileno())
+            beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _journals(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))
+
+    def _remove_journals(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        for journal in self._journals():
+            journal.unlink()
+
+
+def _unreadable(rows: pd.DataFrame) -> set[str]:
+    return set(rows.loc[rows["status"] == UNREADABLE, "file"])
+
+
+def _journal_parts(path: Path) -> Iterator[pd.DataFrame]:
+    """Yields the rows of a journal, some thousand at a time: as dictionaries they take ten times the memory."""
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                rows += json.loads(line)["rows"]
+            except json.JSONDecodeError:  # the process ended while it wrote its last line
+                break
+            if len(rows) >= ROWS_AT_ONCE:
+                yield pd.DataFrame.from_records(rows)
+                rows = []
+    if rows:
+        yield pd.DataFrame.from_records(rows)

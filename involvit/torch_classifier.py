@@ -1,0 +1,117 @@
+"""Classifies faces with torch: our own models and whatever `AutoModelForImageClassification` loads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
+from transformers.utils import logging
+
+from .processes import processes
+
+
+class TorchClassifier:
+    """A `Classifier` from a folder or Hub id, on the GPU if there is one.
+
+    Args:
+        model (`str` or `Path`): folder or Hub id of an image classification model of transformers, with its image
+            processor. Code that it brings is run, except for InvolViT models: the classes installed here load them.
+
+    Raises:
+        FileNotFoundError: if `model` can only be a path, and there is no such folder.
+        ValueError: if the model cannot be loaded, or lacks weights; the message says what would do.
+    """
+
+    def __init__(self, model: str | Path) -> None:
+        network, processor = load_network(str(model))
+        device = getattr(processes(), "device", None) or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._processor, self._network = processor, network.to(device).eval()
+        id2label = network.config.id2label
+        self.labels = tuple(id2label[index] for index in sorted(id2label))
+        self.image_size = _image_size(processor)
+        self.name = f"{Path(model).resolve().name}@{_digest(network)}"
+        if network.config.model_type == "involvit":
+            from modeling_involvit import fold_batch_norms
+
+            fold_batch_norms(network)
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Classifies a batch of RGB images, uint8 [H, W, 3] each, as `Classifier` says."""
+        if not images:
+            return np.empty((0, len(self.labels)), np.float32)
+        inputs = self._processor(list(images), return_tensors="pt", input_data_format="channels_last")
+        device = self._network.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = self._network(inputs["pixel_values"].to(device)).logits
+        return logits.float().softmax(dim=1).cpu().numpy()
+
+
+def load_network(model: str) -> tuple[nn.Module, Any]:
+    """Loads a network and its image processor.
+
+    Args:
+        model: See `TorchClassifier`.
+
+    Returns:
+        The network, in float32 on the CPU unless its configuration says otherwise, and the processor.
+
+    Raises:
+        FileNotFoundError: If `model` can only be a path, and there is no such folder.
+        ValueError: If it cannot be loaded, or has tensors that the weights do not fill; the message says what would do.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_file():
+        raise ValueError(f"{model} is a file; name the model's folder, or a file ending in .onnx")
+    is_hub_id = not folder.is_dir()
+    if is_hub_id and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+        raise FileNotFoundError(f"{model}: no such folder; name a folder that train.py wrote, or a Hub id")
+    source = model if is_hub_id else str(folder)
+    shows_progress = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # of what takes a moment
+    try:
+        model_type = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
+        network_class, processor_class, options = AutoModelForImageClassification, AutoImageProcessor, {}
+        if model_type == "involvit":
+            from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor
+
+            network_class, processor_class = InvolViTForImageClassification, InvolViTImageProcessor
+        else:
+            options["trust_remote_code"] = True
+        network, report = network_class.from_pretrained(source, output_loading_info=True, **options)
+        processor = processor_class.from_pretrained(source, **options)
+    except Exception as error:  # files from anywhere: the library raises nearly anything on them
+        reason = str(error).strip().partition("\n")[0]
+        if is_hub_id:
+            raise ValueError(
+                f"{model!r} is no folder here, and cannot be loaded from the Hub ({reason}). Without a network name "
+                "the folder of a copy or of a model that train.py wrote, or none: one comes with the package"
+            ) from error
+        raise ValueError(f"{model} cannot be loaded as an image classification model: {reason}") from error
+    finally:
+        if shows_progress:
+            logging.enable_progress_bar()
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ValueError(f"{model} is no trained image classification model: its weights lack {missing[0]}")
+    return network, processor
+
+
+def _image_size(processor: Any) -> int:
+    """Reads the height of the network's input from an image processor: that of its last crop or resize."""
+    size = getattr(processor, "crop_size", None) or processor.size
+    return size.get("height") or size["shortest_edge"]
+
+
+def _digest(network: nn.Module) -> str:
+    """Returns eight hexadecimal digits that change with the weights."""
+    sha256 = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()[:8]
