@@ -43,6 +43,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, get_polynomial_decay_schedule_with_warmup
 
 from dataset_script import LABELS, load_fer_dataset, load_joined_datasets
+from involvit.hub import find_token, push_folder
+from involvit.model_card import write_model_card
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -61,6 +63,8 @@ METRIC = str(Path(__file__).parent / "metrics" / "fer_report")
 # What may differ between a run and its continuation without changing the result.
 FREE_FIELDS = (
     "output_dir",
+    "push_to_hub",
+    "hub_model_id",
     "data_dir",
     "resume",
     "num_workers",
@@ -117,7 +121,10 @@ def main() -> None:
             accelerator.print(
                 f"{output_dir} holds a finished run, see its report.json; a new run needs another output_dir"
             )
+            push(recipe, accelerator)
             return
+        if recipe.push_to_hub and accelerator.is_main_process:
+            find_token()  # before the hours of training, not after
         set_seed(recipe.seed)
 
         faces = load_faces(recipe, accelerator)
@@ -250,6 +257,8 @@ def main() -> None:
         move_files(output_dir / "best", output_dir)
     accelerator.wait_for_everyone()
     report(recipe, faces, eval_loaders, progress, accelerator)
+    with one_line_errors():
+        push(recipe, accelerator)
     accelerator.end_training()
 
 
@@ -590,7 +599,14 @@ def report(
     print(
         f"\n{format_table(metrics, f'{data}, {part}', largest_class_share, sources)}\n\n{format_per_class(metrics)}\n"
     )
-    print(f"Saved to {output_dir}: the model, report.json, confusion_matrix.png, training_curves.png")
+    write_model_card(output_dir)
+    print(f"Saved to {output_dir}: the model and its card, report.json, confusion_matrix.png, training_curves.png")
+
+
+def push(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Uploads the finished model where the recipe says so."""
+    if recipe.push_to_hub and accelerator.is_main_process:
+        print(f"Pushed to {push_folder(recipe.output_dir, recipe.hub_model_id)}")
 
 
 if __name__ == "__main__":

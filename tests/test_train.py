@@ -349,6 +349,8 @@ def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
         ({"pretrained": "nowhere/model"}, "nowhere/model"),
         ({"data": {"one": {"split": "random"}}}, "the source one needs its data"),
         ({"data_dir": "nowhere"}, "nowhere"),
+        ({"push_to_hub": True}, "push_to_hub needs hub_model_id"),
+        ({"push_to_hub": True, "hub_model_id": "me/faces"}, "there is no token"),
         ({"augmentation": [{"Flop": {}}]}, "Flop"),
         pytest.param(
             {"mixed_precision": "fp16"},

@@ -21,6 +21,8 @@ class Recipe:
     Args:
         output_dir: Folder of the run: checkpoints, logs, and at the end the model and the report.
         resume: Go on from the newest checkpoint in output_dir.
+        push_to_hub: Upload the finished model to the Hub as hub_model_id.
+        hub_model_id: Name of the Hub repository, owner/name or name; it is made where there is none.
         data: Folder, zip, tar, csv or Hub id of labelled faces; "rendered" draws them. Or several sources, each with a
             name and its own arguments: data, split, repeat and what else load_joined_datasets takes.
         data_dir: Folder that relative paths of data start from; by default the working directory.
@@ -68,6 +70,8 @@ class Recipe:
     # Output
     output_dir: str
     resume: bool = False
+    push_to_hub: bool = False
+    hub_model_id: str | None = None
     # Data
     data: str | dict[str, dict[str, Any]] = "rendered"
     data_dir: str = "."
@@ -130,6 +134,8 @@ class Recipe:
             raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
         if self.patience is not None and self.select_best is None:
             raise ValueError("patience needs select_best, the metric that it watches")
+        if self.push_to_hub and self.hub_model_id is None:
+            raise ValueError("push_to_hub needs hub_model_id, the name of the repository")
         known = [name for name in InvolViTConfig.__annotations__ if not name.startswith("_")]
         for name in self.model:
             if name not in known:
