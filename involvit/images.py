@@ -78,14 +78,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     try:
         with Path(path).open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-            image = ImageOps.exif_transpose(image)
-            # PIL would clip modes that are wider than 8 bit (I, I;16*, F).
-            if image.mode.startswith(("I", "F")):
-                return np.repeat(_to_8_bit(np.array(image))[..., None], 3, axis=2)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.array(image.convert("RGB"))
+            return to_rgb(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
     except UnidentifiedImageError:
@@ -95,6 +88,29 @@ def read_image(path: str | Path) -> np.ndarray:
     except Exception as error:  # decoders raise nearly anything on damaged files
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Turns a PIL image upright and to RGB, by the rules of `read_image`.
+
+    Args:
+        image: An image of any mode; of an animation the present frame is taken.
+
+    Returns:
+        RGB, uint8 [H, W, 3].
+
+    Raises:
+        ValueError: If its values are out of range.
+        OSError: If its file is damaged.
+    """
+    image = ImageOps.exif_transpose(image)
+    # PIL would clip modes that are wider than 8 bit (I, I;16*, F).
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(_to_8_bit(np.array(image))[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
 
 
 def read_video(path: str | Path) -> Iterator[VideoFrame]:

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .classifier import Classifier, load_classifier
 from .face_detection import Face, FaceDetector, align_face, load_face_detector
-from .images import find_files, is_video, read_image, read_video
+from .images import find_files, is_video, read_image, read_video, to_rgb
 from .processes import processes
 
 BATCH_SIZE = 64
@@ -241,15 +241,9 @@ def _frames(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[tuple[ImageR
 
 
 def _pixels(image: Image.Image | np.ndarray) -> np.ndarray:
-    """Checks an array, and turns a PIL image upright and to RGB, on white where it is transparent."""
+    """Brings a PIL image to RGB, and checks an array."""
     if isinstance(image, Image.Image):
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"a PIL image of mode {image.mode} is wider than 8 bit; give the path of its file")
-        image = ImageOps.exif_transpose(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = np.asarray(image.convert("RGB"))
+        return to_rgb(image)
     if not isinstance(image, np.ndarray):
         raise ValueError(f"{type(image).__name__} is no image; give a path, a PIL image or an array, or a list of them")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
