@@ -2,6 +2,7 @@
 DATA ?=
 CONFIG ?= configs/tiny.yaml
 OUTPUT ?= outputs/tiny
+FACES ?= ../shared/data
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test bench lint format clean
+.PHONY: help install train retrain test bench lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -31,13 +32,19 @@ $(INSTALLED): pyproject.toml
 train: $(INSTALLED) ## train on DATA (the rendered faces if not given) by CONFIG and report in OUTPUT
 	$(VENV)/bin/accelerate launch --quiet train.py --config "$(CONFIG)" --output_dir "$(OUTPUT)" $(if $(DATA),--data "$(DATA)")
 
+retrain: $(INSTALLED) ## train the default model from fer2013.zip and wildfaces.zip in FACES (hours; interrupted, it goes on)
+	$(VENV)/bin/accelerate launch --quiet train.py --config configs/default.yaml --data_dir "$(FACES)" --output_dir outputs/default --resume
+	cp $(addprefix outputs/default/,*.json *.py *.png model.safetensors) checkpoints/involvit-tiny/
+	$(VENV)/bin/python -c 'from involvit.model_card import write_model_card; write_model_card("checkpoints/involvit-tiny")'
+
 test: $(INSTALLED) ## run all tests
 	$(VENV)/bin/python -m pytest
 
-bench: $(INSTALLED) ## measure operator and models beside others; tables and pictures go to benchmarks/results
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench]"
+bench: $(INSTALLED) ## measure operator, models and prediction beside others; tables and pictures go to benchmarks/results
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench,onnx]"
 	$(VENV)/bin/python -m benchmarks.involution
 	$(VENV)/bin/python -m benchmarks.model
+	$(VENV)/bin/python -m benchmarks.predict
 
 lint: $(INSTALLED) ## check style and formatting
 	$(VENV)/bin/ruff check .

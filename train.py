@@ -44,7 +44,7 @@ from transformers import PreTrainedConfig, get_polynomial_decay_schedule_with_wa
 
 from dataset_script import LABELS, load_fer_dataset, load_joined_datasets
 from involvit.hub import find_token, push_folder
-from involvit.model_card import write_model_card
+from involvit.model_card import public_recipe, write_model_card
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -591,7 +591,7 @@ def report(
         "steps": progress.step,
         "training_images_per_s": progress.images / progress.seconds,
         "peak_memory_gib": peak_bytes / 2**30,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": public_recipe(dataclasses.asdict(recipe)),  # the whole is in recipe.yaml
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, timm, datasets)},
     }
     write_report(output_dir, metrics, progress.history, run, sources)

@@ -1,0 +1,174 @@
+"""The configuration of InvolViT: each architectural default stands here and nowhere else."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+
+_COUNTS = (
+    "image_size",
+    "num_channels",
+    "rednet_depths",
+    "rednet_widths",
+    "rednet_stem_channels",
+    "rednet_kernel_size",
+    "rednet_group_channels",
+    "vit_backbone_layers",
+    "vit_backbone_channels",
+    "vit_stem_channels",
+    "vit_hidden_size",
+    "vit_num_layers",
+    "vit_num_heads",
+    "fusion_grid",
+    "fusion_channels",
+)
+_STATISTICS = ("image_mean", "image_std", "vit_image_mean", "vit_image_std")
+
+
+@strict
+class InvolViTConfig(PreTrainedConfig):
+    r"""Configuration of an InvolViT model.
+
+    The defaults are the paper's model (Z. Liu, "Using Transformer and Involution for facial expression recognition"):
+    RedNet-50 and R50 + ViT-B/16 side by side at 352 px.
+
+    Args:
+        image_size (`int`, defaults to 352):
+            Height and width of `pixel_values` in pixels.
+        num_channels (`int`, defaults to 3):
+            Channels of `pixel_values`.
+        branches (`"fusion"`, `"rednet"` or `"vit"`, defaults to `"fusion"`):
+            Both branches fused, or one of them alone with its map going straight to the pooling.
+        rednet_depths (`tuple[int, ...]`, defaults to `(3, 4, 6, 3)`):
+            Bottlenecks of each RedNet stage.
+        rednet_widths (`tuple[int, ...]`, defaults to `(256, 512, 1024, 2048)`):
+            Output channels of each RedNet stage, multiples of `4 * rednet_group_channels`.
+        rednet_stem_channels (`int`, defaults to 64):
+            Output channels of the RedNet stem, a multiple of `2 * rednet_group_channels`.
+        rednet_kernel_size (`int`, defaults to 7):
+            Kernel size of the involutions in the bottlenecks, odd.
+        rednet_group_channels (`int`, defaults to 16):
+            Channels that share one involution kernel.
+        vit_backbone_layers (`tuple[int, ...]`, defaults to `(3, 4, 9)`):
+            Blocks of each ResNetV2 stage below the transformer.
+        vit_backbone_channels (`tuple[int, ...]`, defaults to `(256, 512, 1024)`):
+            Output channels of each ResNetV2 stage, multiples of 128.
+        vit_stem_channels (`int`, defaults to 64):
+            Output channels of the ResNetV2 stem, a multiple of 32.
+        vit_hidden_size (`int`, defaults to 768):
+            Width of the transformer.
+        vit_num_layers (`int`, defaults to 12):
+            Transformer layers.
+        vit_num_heads (`int`, defaults to 12):
+            Attention heads of each layer; divides `vit_hidden_size`.
+        vit_class_token (`bool`, defaults to `False`):
+            Whether a class token takes part in attention (the paper's equation 4 has none).
+        vit_dropout (`float`, defaults to 0.0):
+            Dropout rate inside the transformer.
+        vit_drop_path (`float`, defaults to 0.0):
+            Stochastic depth rate of the last transformer layer, growing linearly from 0.
+        vit_image_mean, vit_image_std (`tuple[float, ...]`, default to 0.5 a channel):
+            Mean and deviation that the transformer branch's weights expect; `pixel_values` are re-scaled for it.
+        image_mean, image_std (`tuple[float, ...]`, default to ImageNet's):
+            Mean and deviation with which the processor normalised `pixel_values`; RedNet's weights expect ImageNet's.
+        fusion_grid (`int`, *optional*):
+            Height and width of the grid both maps are brought to; by default the transformer's.
+        fusion_channels (`int`, defaults to 1024):
+            Output channels of the 1x1 fusion convolution.
+        classifier_dropout (`float`, defaults to 0.1):
+            Dropout rate before the classification layer.
+        label_smoothing (`float`, defaults to 0.0):
+            Share of each target spread over all classes in the training loss.
+        class_weights (`list[float]`, *optional*):
+            Weight of each class in the loss, in the order of the labels.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or out of its range.
+    """
+
+    model_type = "involvit"
+
+    image_size: int = 352
+    num_channels: int = 3
+    branches: Literal["fusion", "rednet", "vit"] = "fusion"
+    rednet_depths: list[int] | tuple[int, ...] = (3, 4, 6, 3)
+    rednet_widths: list[int] | tuple[int, ...] = (256, 512, 1024, 2048)
+    rednet_stem_channels: int = 64
+    rednet_kernel_size: int = 7
+    rednet_group_channels: int = 16
+    vit_backbone_layers: list[int] | tuple[int, ...] = (3, 4, 9)
+    vit_backbone_channels: list[int] | tuple[int, ...] = (256, 512, 1024)
+    vit_stem_channels: int = 64
+    vit_hidden_size: int = 768
+    vit_num_layers: int = 12
+    vit_num_heads: int = 12
+    vit_class_token: bool = False
+    vit_dropout: float | int = 0.0
+    vit_drop_path: float | int = 0.0
+    vit_image_mean: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
+    vit_image_std: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
+    image_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
+    image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+    fusion_grid: int | None = None
+    fusion_channels: int = 1024
+    classifier_dropout: float | int = 0.1
+    label_smoothing: float | int = 0.0
+    class_weights: list[float] | tuple[float, ...] | None = None
+
+    def __post_init__(self, **kwargs: object) -> None:
+        if self.id2label is None and self.label2id is not None:
+            self.id2label = {index: label for label, index in self.label2id.items()}
+        elif self.id2label is None and kwargs.get("num_labels") is None:
+            self.id2label = dict(enumerate(LABELS))
+        super().__post_init__(**kwargs)
+        self.label2id = {label: index for index, label in self.id2label.items()}
+        # Saving writes the classes that are saved into auto_map; AutoModel needs its entry too.
+        self.auto_map = {
+            "AutoConfig": "configuration_involvit.InvolViTConfig",
+            "AutoModel": "modeling_involvit.InvolViTModel",
+            "AutoModelForImageClassification": "modeling_involvit.InvolViTForImageClassification",
+        }
+
+    def validate_ranges(self) -> None:
+        """Checks what the types cannot say; run by the base class after construction."""
+        for name in ("label_smoothing", "classifier_dropout", "vit_dropout", "vit_drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        for name, at_least in (("class_weights", 0), *((name, 1) for name in _COUNTS)):
+            value = getattr(self, name)
+            if value is not None and min(_as_list(value), default=-1) < at_least:
+                raise ValueError(f"{name} must be at least {at_least}, got {value}")
+        for name, length_of, length in (
+            ("rednet_widths", "rednet_depths", len(self.rednet_depths)),
+            ("vit_backbone_channels", "vit_backbone_layers", len(self.vit_backbone_layers)),
+            *((name, "num_channels", self.num_channels) for name in _STATISTICS),
+            ("class_weights", "num_labels", self.num_labels),
+        ):
+            value = getattr(self, name)
+            if value is not None and len(value) != length:
+                raise ValueError(f"{name} must have {length} values for this {length_of}, got {value}")
+        for name in ("image_std", "vit_image_std"):
+            if min(getattr(self, name)) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name, reason, divisor in (
+            ("rednet_widths", "4 * rednet_group_channels", 4 * self.rednet_group_channels),
+            ("rednet_stem_channels", "2 * rednet_group_channels", 2 * self.rednet_group_channels),
+            ("vit_backbone_channels", "4 * 32 normalisation groups", 128),
+            ("vit_stem_channels", "32 normalisation groups", 32),
+            ("vit_hidden_size", "vit_num_heads", self.vit_num_heads),
+        ):
+            if any(value % divisor for value in _as_list(getattr(self, name))):
+                raise ValueError(f"{name} must be a multiple of {divisor} ({reason}), got {getattr(self, name)}")
+        if self.rednet_kernel_size % 2 == 0:
+            raise ValueError(f"rednet_kernel_size must be odd, got {self.rednet_kernel_size}")
+
+
+def _as_list(value: float | list[float] | tuple[float, ...]) -> list[float]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+InvolViTConfig.register_for_auto_class()
+
+__all__ = ["LABELS", "InvolViTConfig"]
