@@ -129,6 +129,8 @@ def main() -> None:
 
         faces = load_faces(recipe, accelerator)
         config = build_config(recipe, faces["train"])
+        if accelerator.device.type == "cpu":  # where the backward pass of sdpa takes up to four times as long
+            config._attn_implementation = "eager"
         processor = InvolViTImageProcessor(
             size={"height": config.image_size, "width": config.image_size},
             image_mean=list(config.image_mean),
