@@ -44,7 +44,7 @@ from transformers import PreTrainedConfig, get_polynomial_decay_schedule_with_wa
 
 from dataset_script import LABELS, load_fer_dataset, load_joined_datasets
 from involvit.hub import find_token, push_folder
-from involvit.model_card import public_recipe, write_model_card
+from involvit.model_card import RUNTIME_FIELDS, public_recipe, write_model_card
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -60,19 +60,6 @@ from training.run_checkpoints import load_newest_checkpoint, save_checkpoint
 
 BOOTSTRAP_SAMPLES = 2000
 METRIC = str(Path(__file__).parent / "metrics" / "fer_report")
-# What may differ between a run and its continuation without changing the result.
-FREE_FIELDS = (
-    "output_dir",
-    "push_to_hub",
-    "hub_model_id",
-    "data_dir",
-    "resume",
-    "num_workers",
-    "eval_batch_size",
-    "checkpoint_steps",
-    "log_steps",
-    "report_to",
-)
 
 Batch = dict[str, Tensor]
 
@@ -292,7 +279,7 @@ def check_output_dir(recipe: Recipe, accelerator: Accelerator) -> None:
     if accelerator.is_main_process:
         if recipe.resume and record.exists():
             wanted, saved = dataclasses.asdict(recipe), yaml.safe_load(record.read_text())
-            changed = [k for k in wanted if k not in FREE_FIELDS and wanted[k] != saved.get(k)]
+            changed = [k for k in wanted if k not in RUNTIME_FIELDS and wanted[k] != saved.get(k)]
             if changed:
                 raise ValueError(
                     f"{output_dir} holds a run with another {', '.join(changed)}; go on with the values in {record}, "

@@ -25,6 +25,7 @@ within the default.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .faces import TRAIN
+
+logger = logging.getLogger(__name__)
 
 HASH_SIZE = 16
 """The hash holds the signs of the 16 x 16 lowest frequencies: 256 bits."""
@@ -109,6 +112,24 @@ def drop_train_duplicates(dataset: DatasetDict, pairs: Sequence[DuplicatePair]) 
     dropped = {pair.index_a for pair in pairs}
     kept = [index for index in range(dataset[TRAIN].num_rows) if index not in dropped]
     return DatasetDict(dataset | {TRAIN: dataset[TRAIN].select(kept)})
+
+
+def drop_all_duplicates(dataset: DatasetDict, name: str) -> DatasetDict:
+    """Returns the data set without the training images that repeat a held-out one, and logs how many went.
+
+    Args:
+        dataset (`DatasetDict`): see `find_duplicates`.
+        name (`str`): what the log calls it.
+    """
+    kept = drop_train_duplicates(dataset, find_duplicates(dataset))
+    before = dataset[TRAIN].num_rows
+    logger.warning(
+        "%s: dropped %d of %d training images that duplicate held-out ones.",
+        name,
+        before - kept[TRAIN].num_rows,
+        before,
+    )
+    return kept
 
 
 def _hash_images(rows: Dataset, split: str) -> tuple[NDArray[np.uint64], list[bytes]]:

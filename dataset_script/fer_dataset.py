@@ -30,7 +30,7 @@ from datasets.fingerprint import Hasher
 
 from .bad_input import BadInput, image_problem
 from .class_folders import read_class_folders
-from .duplicates import drop_train_duplicates, find_duplicates
+from .duplicates import drop_all_duplicates
 from .faces import PARTS, TEST, TRAIN, VALIDATION, Face, compile_group_pattern, encode_png, group_of
 from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
 from .file_tree import fingerprint, open_file_tree
@@ -224,14 +224,7 @@ def load_fer_dataset(
         if TEST in parts:
             dataset[TEST] = parts[TEST]
     if drop_duplicates:
-        before = dataset[TRAIN].num_rows
-        dataset = drop_train_duplicates(dataset, find_duplicates(dataset))
-        logger.warning(
-            "%s: dropped %d of %d training images that duplicate held-out ones.",
-            data,
-            before - dataset[TRAIN].num_rows,
-            before,
-        )
+        dataset = drop_all_duplicates(dataset, data)
     if len(set(dataset[TRAIN]["label"][:])) < 2:
         raise ValueError(
             f"{data}: fewer than two classes are left for training; choose another split or keep the duplicates."

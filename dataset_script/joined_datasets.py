@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from .duplicates import drop_train_duplicates, find_duplicates
+from .duplicates import drop_all_duplicates
 from .faces import TEST, TRAIN
 from .fer_dataset import load_fer_dataset
-
-logger = logging.getLogger(__name__)
 
 
 def load_joined_datasets(
@@ -54,11 +51,7 @@ def load_joined_datasets(
     parts = [part for part in next(iter(loaded.values())) if part != TEST or all(TEST in d for d in loaded.values())]
     joined = DatasetDict({part: concatenate_datasets([dataset[part] for dataset in loaded.values()]) for part in parts})
     if drop_duplicates:
-        before = joined[TRAIN].num_rows
-        joined = drop_train_duplicates(joined, find_duplicates(joined))
-        logger.warning(
-            "dropped %d of %d training images that duplicate held-out ones.", before - joined[TRAIN].num_rows, before
-        )
+        joined = drop_all_duplicates(joined, " + ".join(sources))
     names = joined[TRAIN]["source"][:]
     joined[TRAIN] = joined[TRAIN].select([row for row, name in enumerate(names) for _ in range(repeats[name])])
     return joined

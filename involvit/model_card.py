@@ -20,11 +20,11 @@ END = "<!-- involvit:end -->"
 FIGURES = {"confusion_matrix.png": "Confusion matrix", "training_curves.png": "Loss and scores over the epochs"}
 """File name and caption of the pictures that a run leaves beside its report."""
 
-# Fields of a recipe that say how and where a run was carried out, and change nothing of its result.
-_RUNTIME_FIELDS = (
+RUNTIME_FIELDS = (
     *("output_dir", "resume", "data_dir", "num_workers", "eval_batch_size", "checkpoint_steps", "log_steps"),
     *("report_to", "push_to_hub", "hub_model_id"),
 )
+"""Fields of a recipe that say how and where a run is carried out; its continuation may have others."""
 _WEIGHT_FIELDS = ("pretrained", "rednet_checkpoint", "vit_pretrained")
 _FEW_IMAGES = 30
 _FILE_SUFFIX = re.compile(r"\.(zip|csv|jsonl|parquet|tgz|tar(\.\w+)?)$")
@@ -232,7 +232,7 @@ def public_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _without_folders(value) if name in ("data", *_WEIGHT_FIELDS) else value
         for name, value in recipe.items()
-        if name not in _RUNTIME_FIELDS and value not in (None, {}, [])
+        if name not in RUNTIME_FIELDS and value not in (None, {}, [])
     }
 
 
