@@ -1,6 +1,7 @@
 # make train DATA=faces.zip CONFIG=configs/tiny.yaml OUTPUT=outputs/faces
 DATA ?=
 CONFIG ?= configs/tiny.yaml
+YUNET ?=
 OUTPUT ?= outputs/tiny
 FACES ?= ../shared/data
 PYTHON ?= python3
@@ -11,11 +12,11 @@ INSTALLED := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install train retrain test bench lint format clean
+.PHONY: help install demo train retrain test test-browser bench lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up the environment in .venv; the other targets do it when it is missing
 
@@ -29,6 +30,9 @@ $(INSTALLED): pyproject.toml
 	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --editable ".[dev]"
 	@touch $@
 
+demo: $(INSTALLED) ## open the app in the browser, on the default model; YUNET=FILE finds faces better where there is no network
+	$(VENV)/bin/python app.py $(if $(YUNET),--face_detector "$(YUNET)")
+
 train: $(INSTALLED) ## train on DATA (the rendered faces if not given) by CONFIG and report in OUTPUT
 	$(VENV)/bin/accelerate launch --quiet train.py --config "$(CONFIG)" --output_dir "$(OUTPUT)" $(if $(DATA),--data "$(DATA)")
 
@@ -39,6 +43,12 @@ retrain: $(INSTALLED) ## train the default model from fer2013.zip and wildfaces.
 
 test: $(INSTALLED) ## run all tests
 	$(VENV)/bin/python -m pytest
+
+test-browser: $(INSTALLED) ## use the app in Chromium, headless; screenshots go to outputs/screenshots
+	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium || \
+		{ echo "Chromium is missing; install it (Debian and Ubuntu: sudo apt install chromium)" >&2; exit 1; }
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[browser]"
+	$(VENV)/bin/python -m pytest -m browser
 
 bench: $(INSTALLED) ## measure operator, models and prediction beside others; tables and pictures go to benchmarks/results
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench,onnx]"

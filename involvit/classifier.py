@@ -40,13 +40,14 @@ def default_model() -> Path:
     return installed if installed.exists() else Path(__file__).parents[1] / "checkpoints" / "involvit-tiny"
 
 
-def load_classifier(model: str | Path | None = None) -> Classifier:
+def load_classifier(model: str | Path | None = None, trust_remote_code: bool = True) -> Classifier:
     """Loads a model for inference.
 
     Args:
         model (`str` or `Path`, *optional*): a file ending in `.onnx` as `involvit export` writes it, which is run
-            without torch; or a folder or Hub id that `AutoModelForImageClassification` loads (code that it brings is
-            run); by default the model that comes with the package.
+            without torch; or a folder or Hub id that `AutoModelForImageClassification` loads; by default the model
+            that comes with the package.
+        trust_remote_code (`bool`): whether code that a model brings is run; see `TorchClassifier`.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -60,4 +61,4 @@ def load_classifier(model: str | Path | None = None) -> Classifier:
         return OnnxClassifier(Path(model))
     from .torch_classifier import TorchClassifier
 
-    return TorchClassifier(model)
+    return TorchClassifier(model, trust_remote_code)

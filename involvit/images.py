@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -51,6 +51,20 @@ def quiet_opencv() -> Iterator[None]:
         yield
     finally:
         cv2.utils.logging.setLogLevel(level)
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[cv2.VideoCapture]:
+    """Opens a video by FFmpeg, upright and without a word on the terminal; closed in the end. It may have no frames."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg writes to the terminal too
+    # This backend by name, since others take a `%03d` in the path for a series of images.
+    with quiet_opencv():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        yield capture
+    finally:
+        capture.release()
 
 
 def is_video(path: str | Path) -> bool:
@@ -131,12 +145,7 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg writes to the terminal too
-    # This backend by name, since others take a `%03d` in the path for a series of images.
-    with quiet_opencv():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    with open_video(path) as capture:
         expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # an estimate, and of some containers 0 or below
         frames_per_second = capture.get(cv2.CAP_PROP_FPS)
         index, time_s = 0, -1.0
@@ -149,8 +158,6 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
                 time_s = index / frames_per_second
             yield VideoFrame(index, time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             index += 1
-    finally:
-        capture.release()
     if index == 0:
         raise ValueError(f"{path}: cannot be read as a video, or has no frames; convert it to MP4 (H.264) or remove it")
     if index < 0.95 * expected:
@@ -188,7 +195,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
         files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
         if not files:
             raise FileNotFoundError(f"{path}: no image and no video there; give files that end in .jpg, .png or .mp4")
-        found.update(dict.fromkeys(sorted(files, key=_natural_key)))
+        found.update(dict.fromkeys(sorted(files, key=natural_key)))
     return list(found)
 
 
@@ -201,16 +208,18 @@ def _files_below(root: Path) -> list[Path]:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not _is_ignored(name))
-        files += [Path(folder, name) for name in names if not _is_ignored(name)]
+        subfolders[:] = sorted(name for name in subfolders if not is_ignored(name))
+        files += [Path(folder, name) for name in names if not is_ignored(name)]
     return files
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
+    """Returns whether a file or folder is passed over: hidden, or made by a file manager."""
     return name.startswith(".") or name.lower() in IGNORED_NAMES
 
 
-def _natural_key(path: Path) -> list[list[str | int]]:
+def natural_key(path: PurePath) -> list[list[str | int]]:
+    """Returns what to sort paths by so that `img_2` comes before `img_10`."""
     parts = [re.split(r"([0-9]+)", part) for part in path.parts]
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
 

@@ -21,17 +21,24 @@ class TorchClassifier:
 
     Args:
         model (`str` or `Path`): folder or Hub id of an image classification model of transformers, with its image
-            processor. Code that it brings is run, except for InvolViT models: the classes installed here load them.
+            processor. InvolViT models are loaded by the classes installed here, whatever code they bring.
+        trust_remote_code (`bool`): whether code that other models bring is run; without, those that need it are
+            refused. Weights are read as tensors alone either way.
+
+    Attributes:
+        network (`nn.Module`): the model, in evaluation mode and without gradients of its parameters; the BatchNorms of
+            an InvolViT model are folded into its convolutions. Threads share it: it is not to be changed.
+        processor (`BaseImageProcessor`): turns images into its `pixel_values`.
 
     Raises:
         FileNotFoundError: if `model` can only be a path, and there is no such folder.
         ValueError: if the model cannot be loaded, or lacks weights; the message says what would do.
     """
 
-    def __init__(self, model: str | Path) -> None:
-        network, processor = load_network(str(model))
+    def __init__(self, model: str | Path, trust_remote_code: bool = True) -> None:
+        network, processor = load_network(str(model), trust_remote_code)
         device = getattr(processes(), "device", None) or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._processor, self._network = processor, network.to(device).eval()
+        self.processor, self.network = processor, network.to(device).eval().requires_grad_(False)
         id2label = network.config.id2label
         self.labels = tuple(id2label[index] for index in sorted(id2label))
         self.image_size = _image_size(processor)
@@ -46,18 +53,19 @@ class TorchClassifier:
         """Classifies a batch of RGB images, uint8 [H, W, 3] each, as `Classifier` says."""
         if not images:
             return np.empty((0, len(self.labels)), np.float32)
-        inputs = self._processor(list(images), return_tensors="pt", input_data_format="channels_last")
-        device = self._network.device
+        inputs = self.processor(list(images), return_tensors="pt", input_data_format="channels_last")
+        device = self.network.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = self._network(inputs["pixel_values"].to(device)).logits
+            logits = self.network(inputs["pixel_values"].to(device)).logits
         return logits.float().softmax(dim=1).cpu().numpy()
 
 
-def load_network(model: str) -> tuple[nn.Module, Any]:
+def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module, Any]:
     """Loads a network and its image processor.
 
     Args:
         model: See `TorchClassifier`.
+        trust_remote_code: See `TorchClassifier`.
 
     Returns:
         The network, in float32 on the CPU unless its configuration says otherwise, and the processor.
@@ -83,10 +91,14 @@ def load_network(model: str) -> tuple[nn.Module, Any]:
 
             network_class, processor_class = InvolViTForImageClassification, InvolViTImageProcessor
         else:
-            options["trust_remote_code"] = True
+            options["trust_remote_code"] = trust_remote_code  # never None: the library would ask on the terminal
         network, report = network_class.from_pretrained(source, output_loading_info=True, **options)
         processor = processor_class.from_pretrained(source, **options)
     except Exception as error:  # files from anywhere: the library raises nearly anything on them
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{model} brings code of its own, which is not run here; name an InvolViT model or one that needs none"
+            ) from error
         reason = str(error).strip().partition("\n")[0]
         if is_hub_id:
             raise ValueError(

@@ -1,0 +1,85 @@
+"""Where each branch of an InvolViT model looked, by Grad-CAM."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import matplotlib
+import numpy as np
+import torch.nn.functional as F
+from captum.attr import LayerGradCam
+
+from .classifier import Classifier
+
+# Names of the maps, and of the submodules that compute them.
+MAPS = {"rednet": "rednet", "vit": "vit", "fused": "fusion"}
+# Perceptually uniform, and brighter where hotter.
+COLOR_MAP = "plasma"
+# Where a map is hottest, the face still shines through.
+MAX_OPACITY = 0.7
+
+
+def explain(classifier: Classifier, face: np.ndarray, label: str) -> dict[str, np.ndarray]:
+    """Shows where an InvolViT model sees a class, by Grad-CAM (Selvaraju et al., ICCV 2017).
+
+    With a map's values A [C, h, w] and the logit y of the class, the heat is
+    `relu(sum over c of mean over i, j of (dy / dA[c, i, j]) * A[c])`.
+
+    Threads may explain and classify with one model at the same time: captum hooks into modules, so each call makes
+    modules of its own, which share the weights.
+
+    Args:
+        classifier: A `TorchClassifier` of an InvolViT model.
+        face: RGB, uint8 [H, W, 3].
+        label: One of the classifier's labels.
+
+    Returns:
+        float32 [H, W] from 0 to 1, of each map its largest value, or zeros where nothing speaks for the class: the map
+        of the involution branch as `rednet`, the folded tokens of the transformer as `vit` and what is made of both as
+        `fused`; of a model with a single branch only that.
+
+    Raises:
+        ValueError: If the classifier is no InvolViT model run by torch, or has no such label.
+    """
+    network = getattr(classifier, "network", None)
+    if network is None or network.config.model_type != "involvit":
+        raise ValueError(f"{classifier.name} cannot be explained; choose an InvolViT model that is not in ONNX")
+    if label not in classifier.labels:
+        raise ValueError(f"{label!r} is no class of {classifier.name}; choose one of {', '.join(classifier.labels)}")
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    network = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    inputs = classifier.processor([face], return_tensors="pt", input_data_format="channels_last")
+    pixel_values = inputs["pixel_values"].to(network.device, network.dtype)
+    target = classifier.labels.index(label)
+    heats = {}
+    for name, module_name in MAPS.items():
+        layer = getattr(network.involvit, module_name)
+        if layer is None:
+            continue
+        grad_cam = LayerGradCam(lambda x: network(x).logits, layer)
+        heat = grad_cam.attribute(pixel_values, target, relu_attributions=True).detach().float()
+        heat = F.interpolate(heat, size=face.shape[:2], mode="bilinear", align_corners=False)[0, 0]
+        highest = heat.max()
+        heats[name] = (heat / highest if highest > 0 else heat).cpu().numpy()
+    return heats
+
+
+def overlay(face: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lays a heat map over a face, the more opaque the hotter: where there is no heat, the face is as it was.
+
+    Args:
+        face: RGB, uint8 [H, W, 3].
+        heat: Float [H, W], 0 to 1.
+
+    Returns:
+        RGB, uint8 [H, W, 3].
+
+    Raises:
+        ValueError: If face and heat differ in height or width.
+    """
+    if face.shape[:2] != heat.shape:
+        raise ValueError(f"a face of {list(face.shape)} needs heat of {list(face.shape[:2])}, got {list(heat.shape)}")
+    colors = matplotlib.colormaps[COLOR_MAP](heat, bytes=True)[..., :3]
+    opacity = MAX_OPACITY * heat[..., None]
+    return np.rint(face + opacity * (colors.astype(np.float32) - face)).astype(np.uint8)

@@ -1,0 +1,310 @@
+"""What the faces in a video express, over time: a table, the strongest moments, and the video with outlined faces."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from .annotation import draw_faces
+from .face_detection import Face, align_face
+from .images import open_video, quiet_opencv, read_video
+from .predictor import FacePrediction, Predictor
+from .tracking import FaceTracker
+
+PICTURE_SIDE = 1280  # of the annotated video, in pixels
+MOMENT_SIDE = 160
+TIMELINE_POINTS = 600
+# Faces that are classified at once. Four times as many frames without a face may wait for them, at PICTURE_SIDE.
+BATCH_SIZE = 8
+
+_PLACE = {"time_s": "float64", "frame": "int64", "face": "int64", "label": "str", "score": "float64"}
+_BOX = dict.fromkeys(("x", "y", "width", "height"), "float64")
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """When one expression was strongest.
+
+    Attributes:
+        track: Number of the face.
+        frame: Number of the frame, from 0.
+        time_s: Its time in seconds.
+        probability: Of the expression, as the model gave it.
+        image: The face, cut out as the model sees it, RGB uint8 [160, 160, 3]; where the whole image is the face, the
+            frame, with a long side of 160 pixels.
+    """
+
+    track: int
+    frame: int
+    time_s: float
+    probability: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class VideoAnalysis:
+    """What was found in a video.
+
+    Attributes:
+        labels: Names of the classes, in the model's order.
+        table: A row for each face in each frame that was looked at, with the columns `time_s` (seconds), `frame`
+            (number from 0), `face` (number of the track, from 1), `label` and `score` (the most probable class and its
+            probability), `x`, `y`, `width`, `height` (the box in pixels; NaN where the whole image is the face), one
+            named as each class (its probability, as the model gave it), and one `smoothed_<class>` each (see
+            `FaceTracker`).
+        moments: For each class its strongest moment over all faces; empty if there is no face.
+        num_frames: How many frames were looked at.
+        is_cut: Whether the video goes on after `max_seconds`.
+    """
+
+    labels: tuple[str, ...]
+    table: pd.DataFrame
+    moments: dict[str, Moment]
+    num_frames: int
+    is_cut: bool
+
+    @property
+    def tracks(self) -> pd.DataFrame:
+        """A row for each face: `face`, `start_s`, `end_s` (first and last time), `frames`; most frames first."""
+        times = self.table.groupby("face", as_index=False).agg(
+            start_s=("time_s", "min"), end_s=("time_s", "max"), frames=("time_s", "size")
+        )
+        return times.sort_values("frames", ascending=False, kind="stable", ignore_index=True)
+
+    def timeline(self, track: int) -> pd.DataFrame:
+        """Gives the smoothed probabilities of one face for a chart.
+
+        Args:
+            track: Number of the face.
+
+        Returns:
+            Columns `time_s`, `expression` and `probability`; at most 600 rows a class, of a longer video the means of
+            that many parts.
+        """
+        rows = self.table[self.table["face"] == track]
+        part = np.arange(len(rows)) * TIMELINE_POINTS // max(len(rows), TIMELINE_POINTS)
+        means = rows[["time_s", *map(_smoothed, self.labels)]].groupby(part).mean()
+        means.columns = ["time_s", *self.labels]
+        return means.melt("time_s", var_name="expression", value_name="probability")
+
+
+def analyse_video(
+    path: str | Path,
+    predictor: Predictor,
+    annotated: Path | None = None,
+    max_seconds: float = math.inf,
+    max_rate: float = 10.0,
+    progress: Callable[[float], None] | None = None,
+) -> VideoAnalysis:
+    """Follows the faces in a video and predicts their expressions.
+
+    Of the pixels only those of some 40 frames are in memory at a time, whatever the video's length.
+
+    Args:
+        path: The video.
+        predictor: What finds faces and classifies them.
+        annotated: Where to write the frames that were looked at, with outlined faces and smoothed expressions, at the
+            speed of the original and a long side of at most 1280 pixels: a `.webm` file (VP8), as all browsers play it.
+            It is written beside and renamed when it is whole.
+        max_seconds: What comes later in the video is left out.
+        max_rate: How many frames of each second are looked at, at most.
+        progress: Called with the share that is done, 0 to 1.
+
+    Returns:
+        The analysis.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no folder for the annotated video.
+        ValueError: If the file has no frames that can be read, the annotated video's suffix is not `.webm`, or a class
+            has the name of another column of the table.
+        OSError: If the annotated video cannot be written.
+    """
+    labels = tuple(predictor.classifier.labels)
+    types = {**_PLACE, **_BOX, **dict.fromkeys([*labels, *map(_smoothed, labels)], "float64")}
+    if len(types) < len(_PLACE) + len(_BOX) + 2 * len(labels):
+        raise ValueError(f"a class of the model has the name of another column of the table ({', '.join(types)})")
+    samples = _Samples(path, max_seconds, max_rate)
+    tracker = FaceTracker()
+    rows: list[tuple[Any, ...]] = []
+    moments: dict[str, Moment] = {}
+    num_frames = 0
+    output = nullcontext() if annotated is None else _VideoFile(annotated, samples.rate)
+    with output as video, closing(predictor.stream(samples.images(), BATCH_SIZE)) as results:
+        for result in results:
+            if result.error is not None:
+                raise result.error
+            sample = samples.waiting.popleft()
+            num_frames += 1
+            tracked = tracker.update(result.faces, sample.time_s)
+            for face, one in zip(result.faces, tracked, strict=True):
+                place = (sample.time_s, sample.frame, one.track, face.label, face.score)
+                probabilities = (*face.probabilities.values(), *one.face.probabilities.values())
+                rows.append((*place, *(face.box or (None,) * 4), *probabilities))
+                for label, probability in face.probabilities.items():
+                    if label not in moments or probability > moments[label].probability:
+                        image = _crop(sample, face)
+                        moments[label] = Moment(one.track, sample.frame, sample.time_s, probability, image)
+            if video is not None:
+                faces = [sample.in_picture(one.face) for one in tracked]
+                texts = [f"{one.track} {one.face.label} {one.face.score:.0%}" for one in tracked]
+                video.write(draw_faces(sample.picture, faces, texts), sample.slot)
+            if progress is not None:
+                progress(sample.share)
+    table = pd.DataFrame(rows, columns=list(types)).astype(types)
+    digits = dict.fromkeys(types, 6) | {"time_s": 3} | dict.fromkeys(_BOX, 1)
+    moments = {label: moments[label] for label in labels if label in moments}
+    return VideoAnalysis(labels, table.round(digits), moments, num_frames, samples.is_cut)
+
+
+def _smoothed(label: str) -> str:
+    return f"smoothed_{label}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A frame that is looked at.
+
+    Attributes:
+        frame: Its number in the video.
+        time_s: Its time in the video.
+        slot: Its number in the annotated video.
+        share: How far it is on the way through the video, 0 to 1.
+        picture: The frame at the size of the annotated video.
+        scale: Width and height of `picture` in those of the frame.
+    """
+
+    frame: int
+    time_s: float
+    slot: int
+    share: float
+    picture: np.ndarray
+    scale: tuple[float, float]
+
+    def in_picture(self, face: FacePrediction) -> FacePrediction:
+        """Moves a face from the frame to the picture."""
+        if face.box is None:
+            return face
+        box = tuple(np.multiply(face.box, self.scale * 2).tolist())
+        return replace(face, box=box, landmarks=None if face.landmarks is None else face.landmarks * self.scale)
+
+
+class _Samples:
+    """The frames of a video that are looked at: of each slot of 1 / rate seconds the first.
+
+    Attributes:
+        rate: Slots per second: the video's own rate, where it is lower than `max_rate`.
+        waiting: The samples whose images were handed out, without these.
+        is_cut: Whether frames after `max_seconds` were left out.
+    """
+
+    def __init__(self, path: str | Path, max_seconds: float, max_rate: float) -> None:
+        with open_video(path) as header:  # read_video says what is wrong with it
+            rate, count = header.get(cv2.CAP_PROP_FPS), header.get(cv2.CAP_PROP_FRAME_COUNT)
+        self._path = path
+        self._max_seconds = max_seconds
+        self.rate = min(rate, max_rate) if rate > 0 else max_rate
+        # Live recordings say neither how long they are nor, with some containers, how many frames they show a second.
+        self._expected_s = min(count / rate if rate > 0 and count > 0 else math.inf, max_seconds)
+        self.waiting: deque[_Sample] = deque()
+        self.is_cut = False
+
+    def images(self) -> Iterator[np.ndarray]:
+        """Yields the images of the samples, RGB uint8 [H, W, 3]."""
+        first_s = 0.0
+        next_slot = 0
+        size: tuple[int, int] | None = None
+        with closing(read_video(self._path)) as frames:
+            for frame in frames:
+                if size is None:
+                    size, first_s = _even_size(frame.image), frame.time_s
+                seconds = frame.time_s - first_s
+                if seconds > self._max_seconds:
+                    self.is_cut = True
+                    return
+                slot = int(seconds * self.rate + 0.1)  # times may be rounded, to milliseconds
+                if slot < next_slot:
+                    continue
+                next_slot = slot + 1
+                scale = (size[0] / frame.image.shape[1], size[1] / frame.image.shape[0])
+                picture = frame.image
+                if scale != (1, 1):
+                    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+                share = min(seconds / self._expected_s, 1.0) if self._expected_s > 0 else 1.0
+                self.waiting.append(_Sample(frame.index, frame.time_s, slot, share, picture, scale))
+                yield frame.image
+
+
+class _VideoFile:
+    """A WebM video that takes its name when it is whole."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        if path.suffix != ".webm":
+            raise ValueError(f"{path}: an annotated video ends in .webm")
+        if not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+        self._path = path
+        self._beside = path.with_name(f".unfinished_{path.name}")
+        self._rate = rate
+        self._writer: cv2.VideoWriter | None = None
+        self._last: np.ndarray | None = None
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, image: np.ndarray, slot: int) -> None:
+        """Writes an image, RGB uint8 [H, W, 3]; the one before it is shown until its slot comes."""
+        if self._writer is None:
+            size = (image.shape[1], image.shape[0])
+            # FFmpeg's WebM has no table of tags, which OpenCV says on the terminal, whatever the tag. It does no harm.
+            with quiet_opencv():
+                self._writer = cv2.VideoWriter(
+                    str(self._beside), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._rate, size
+                )
+            if not self._writer.isOpened():
+                raise OSError(f"{self._path}: cannot be written; is there room, and may you write there?")
+        while self._written < slot:
+            self._writer.write(self._last)
+            self._written += 1
+        self._last = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        self._writer.write(self._last)
+        self._written += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+        try:
+            if kind is None:
+                self._beside.replace(self._path)
+        finally:
+            self._beside.unlink(missing_ok=True)
+
+
+def _even_size(image: np.ndarray) -> tuple[int, int]:
+    """Returns width and height of the annotated video; VP8 halves the resolution of colours."""
+    height, width = image.shape[:2]
+    scale = min(1.0, PICTURE_SIDE / max(height, width))
+    return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
+
+
+def _crop(sample: _Sample, face: FacePrediction) -> np.ndarray:
+    face = sample.in_picture(face)
+    if face.box is not None:
+        return align_face(sample.picture, Face(face.box, face.detection_score, face.landmarks), MOMENT_SIDE)
+    height, width = sample.picture.shape[:2]
+    scale = MOMENT_SIDE / max(height, width)
+    return cv2.resize(
+        sample.picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )

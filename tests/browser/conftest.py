@@ -1,0 +1,110 @@
+"""The app in Debian's Chromium, headless, with a video of a face for a camera."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+from skimage.data import astronaut
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "outputs" / "screenshots"
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory):
+    """A photo with two faces: the astronaut of scikit-image on the left and the officer of matplotlib on the right."""
+    with get_sample_data("grace_hopper.jpg") as file:
+        officer = np.asarray(Image.open(file).convert("RGB"))[:512]
+    path = tmp_path_factory.mktemp("photos") / "two.png"
+    Image.fromarray(np.concatenate([astronaut(), officer], axis=1)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def camera(tmp_path_factory):
+    """A film for Chromium's fake camera: one frame a file of motion JPEG."""
+    path = tmp_path_factory.mktemp("camera") / "face.mjpeg"
+    with path.open("wb") as file:
+        for shift in range(0, 40, 2):
+            frame = np.roll(astronaut()[:480], shift, axis=1)
+            Image.fromarray(frame).resize((640, 480)).save(file, "JPEG", quality=90)
+    return path
+
+
+@pytest.fixture(scope="session")
+def url():
+    """The address of the running app."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    detector = os.environ.get("YUNET")
+    command = [sys.executable, "app.py", *(["--face_detector", detector] if detector else [])]
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert process.poll() is None
+        time.sleep(0.5)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser(camera):
+    """Chromium, whose camera shows the film."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[
+                "--no-sandbox",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-video-capture={camera}",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, url):
+    """Returns a function that opens the app in a new visitor's window and keeps a list of what was asked of others."""
+    contexts = []
+
+    def open_page(**options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options})
+        context.grant_permissions(["camera"])
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.elsewhere, page.problems = [], []
+        page.on("request", lambda request: page.elsewhere.append(request.url))
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.goto(url)
+        page.get_by_role("tab", name="Photo").wait_for()
+        page.elsewhere[:] = [one for one in page.elsewhere if not one.startswith((url, "data:", "blob:"))]
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def screenshot():
+    """Returns a function that writes a picture of a whole page."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
