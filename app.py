@@ -14,6 +14,7 @@ import argparse
 import base64
 import functools
 import os
+import re
 import sys
 import tempfile
 import time
@@ -74,8 +75,10 @@ LOADED_MODELS = 4
 
 NOTICE = """Tells which **expression** a face shows. An expression is not a feeling, and no ground for a decision about
 a person; the tab *About* says more. Nothing that you upload is kept after your visit or leaves this server."""
+START = "Upload a photo, paste one, or take one with the camera."
 NO_FACE = "No face was found. If one fills the picture, take the whole image as the face."
 PROGRESS = gr.Progress()
+FOR_EVERYBODY = ("Intended use and limits", "Results", "Training data")  # sections of the model card
 BRANCHES = {
     "rednet": "Involution branch",
     "vit": "Transformer branch",
@@ -287,6 +290,12 @@ def show_faces(faces: list[dict[str, Any]]) -> tuple[str, Any, Any, int]:
     message = f"{count}. Choose one here or in the picture." if faces else NO_FACE
     choice = gr.Radio(names, value=1 if faces else None, visible=bool(faces))
     return message, choice, gr.Button(visible=not faces), 1
+
+
+def nothing_shown() -> list[Any]:
+    """Empties the tab: results of one photo are not left beside another."""
+    hidden = [gr.Radio([], visible=False), gr.Button(visible=False)]
+    return [None, None, None, START, *hidden, None, "", None, *[None] * len(BRANCHES)]
 
 
 def face_at(faces: list[dict[str, Any]], click: gr.SelectData) -> tuple[int, int]:
@@ -536,13 +545,29 @@ PAGE_CSS = f"""{CSS}
 """
 
 
-def about() -> str:
-    """Returns the text of the model's card; its pictures are files that the page does not have."""
+# Gradio leaves pictures without a name for screen readers; they have that of their frame.
+PAGE_HEAD = """<script>
+new MutationObserver(() => document.querySelectorAll("img[alt='']").forEach((image) => {
+  const label = image.closest(".block")?.querySelector("label, [data-testid='block-label']")?.innerText.trim();
+  if (label) image.alt = label;
+})).observe(document, { childList: true, subtree: true });
+</script>"""
+
+
+def about() -> tuple[str, str]:
+    """Returns the model's card in two parts: what everybody should read, and the rest.
+
+    Its pictures are left out: they are files that the page does not have.
+    """
     try:
         text = ModelCard.load(Path(settings.model[0]) / "README.md").text
     except OSError:
-        return "This model has no card."
-    return "\n".join(line for line in text.splitlines() if not line.startswith("!["))
+        return "This model has no card.", ""
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("!["))
+    head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    first = [one for title in FOR_EVERYBODY for one in sections if one.startswith(f"## {title}")]
+    rest = [one for one in sections if one not in first]
+    return "\n".join([head, *first]), "\n".join(rest)
 
 
 def build() -> gr.Blocks:
@@ -561,7 +586,7 @@ def build() -> gr.Blocks:
                     whole_image = gr.Checkbox(False, label="The whole image is one face")
                 with gr.Column():
                     outlined = gr.Image(label="Faces", interactive=False, buttons=["download", "fullscreen"])
-                    message = gr.Markdown("Upload a photo, paste one, or take one with the camera.")
+                    message = gr.Markdown(START)
                     choice = gr.Radio([], label="Face", visible=False)
                     take_whole = gr.Button("Take the whole image as the face", visible=False)
             bars = gr.HTML(label="Probabilities")
@@ -577,6 +602,8 @@ def build() -> gr.Blocks:
                 "inputs": [photo_file, whole_image, number, last_photo],
                 "outputs": [face, crop, *heat],
             }
+            results = [outlined, faces, last_photo, message, choice, take_whole, face, bars, crop, *heat]
+            photo_file.clear(nothing_shown, None, results, **private)
             looked = gr.on(
                 [photo_file.input, whole_image.input],
                 photo,
@@ -585,6 +612,7 @@ def build() -> gr.Blocks:
                 api_name="photo",
                 show_progress="minimal",
             )
+            looked.failure(nothing_shown, None, results, **private)
             looked.success(show_faces, faces, [message, choice, take_whole, number], **private).success(
                 **explain_io, api_name="explain", show_progress="minimal"
             ).then(bars_of_face, face, bars, **private)
@@ -635,7 +663,9 @@ def build() -> gr.Blocks:
                 label="Probabilities over time",
                 visible=False,
             )
-            moments = gr.Gallery(label="The strongest moment of each expression", columns=7, height="auto")
+            moments = gr.Gallery(
+                label="The strongest moment of each expression", columns=7, height=220, object_fit="contain"
+            )
             video_csv = gr.File(label="Table (CSV)", interactive=False)
             gr.on(
                 [video_file.upload, video_file.stop_recording],
@@ -684,7 +714,11 @@ def build() -> gr.Blocks:
                 side_by_side, answers, comparison, **private
             )
         with gr.Tab("About"):
-            gr.Markdown(about())
+            card, rest = about()
+            gr.Markdown(card)
+            if rest:
+                with gr.Accordion("How it is used in programs, how it was trained, how to cite it", open=False):
+                    gr.Markdown(rest)
 
         def forget(request: gr.Request) -> None:
             """Deletes what is left of a session when its page is closed."""
@@ -726,6 +760,7 @@ def main() -> int:
         inbrowser=sys.stdout.isatty(),  # where a person starts it
         theme=THEME,
         css=PAGE_CSS,
+        head=PAGE_HEAD,
         max_file_size=MAX_FILE_SIZE,
         run_history=False,
         mcp_server=True,

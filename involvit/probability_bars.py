@@ -10,7 +10,8 @@ from .colors import class_colors
 CSS = """
 .bars { width: 100%; border-collapse: collapse; margin: 0.25rem 0 1rem; }
 .bars caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem; }
-.bars th, .bars td { border: none !important; padding: 0.1rem 0 !important; font-weight: 400; text-align: left; }
+.bars, .bars tr, .bars th, .bars td { border: none !important; }
+.bars th, .bars td { padding: 0.1rem 0 !important; font-weight: 400; text-align: left; }
 .bars th { width: 5.5rem; }
 .bars td:last-child { text-align: right; width: 3rem; font-variant-numeric: tabular-nums; }
 .bars div { height: 1.1rem; min-width: 2px; border-radius: 3px; }

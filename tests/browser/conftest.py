@@ -84,6 +84,9 @@ def open_page(browser, url):
     """Returns a function that opens the app in a new visitor's window and keeps a list of what was asked of others."""
     contexts = []
 
+    def is_elsewhere(address):
+        return not address.startswith((url, "data:", "blob:"))
+
     def open_page(**options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options})
         context.grant_permissions(["camera"])
@@ -91,11 +94,10 @@ def open_page(browser, url):
         contexts.append(context)
         page = context.new_page()
         page.elsewhere, page.problems = [], []
-        page.on("request", lambda request: page.elsewhere.append(request.url))
+        page.on("request", lambda request: is_elsewhere(request.url) and page.elsewhere.append(request.url))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.goto(url)
         page.get_by_role("tab", name="Photo").wait_for()
-        page.elsewhere[:] = [one for one in page.elsewhere if not one.startswith((url, "data:", "blob:"))]
         return page
 
     yield open_page
