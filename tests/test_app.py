@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,6 +261,27 @@ def test_every_endpoint_is_documented(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
     assert set(endpoints) == {"/photo", "/explain", "/live", "/video", "/batch", "/compare"}
     assert all(len(endpoint["description"]) > 20 for endpoint in endpoints.values())
+
+
+def test_every_endpoint_is_a_tool_for_agents(url):
+    tools = httpx.get(f"{url}/gradio_api/mcp/schema").json()
+    assert {tool["name"].rpartition("_")[2] for tool in tools} == {
+        "photo",
+        "explain",
+        "live",
+        "video",
+        "batch",
+        "compare",
+    }
+    assert all(len(tool["description"]) > 20 for tool in tools)
+
+
+def test_a_file_of_the_server_is_not_taken_for_a_photo(url):
+    path = str(ROOT / "docs" / "rendered_faces.jpg")
+    photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    call = httpx.post(f"{url}/gradio_api/call/photo", json={"data": [photo, True]}).json()
+    assert "event: error" in httpx.get(f"{url}/gradio_api/call/photo/{call['event_id']}", timeout=60).text
+    assert httpx.get(f"{url}/gradio_api/file={path}").status_code == 403
 
 
 def test_files_of_a_session_go_with_it_and_cannot_be_had_by_others(url, save):
