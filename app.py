@@ -638,6 +638,7 @@ def build() -> gr.Blocks:
                 "inputs": [camera, live_state],
                 "outputs": [live_view, live_faces, live_state],
             }
+            gr.Button(visible=False).click(**live_io, api_name="live")  # for programs, which cannot stream
             camera.stream(
                 **live_io,
                 **private,
@@ -645,7 +646,6 @@ def build() -> gr.Blocks:
                 time_limit=LIVE_LIMIT_S,
                 concurrency_limit=LIVE_VISITORS,
             )
-            gr.Button(visible=False).click(**live_io, api_name="live")  # for programs, which cannot stream
         with gr.Tab("Video"):
             analysis, tracks = gr.State(None), gr.JSON(label="List of faces", visible=False)
             with gr.Row():
