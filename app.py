@@ -225,7 +225,9 @@ def find_in_photo(path: str | None, whole_image: bool, session: str) -> tuple[Ph
     return Photo(path, whole_image, faces, crops), image
 
 
-def photo(image: str | None, whole_image: bool, request: gr.Request) -> tuple[str, list[dict[str, Any]], Photo]:
+def photo(
+    image: str | None, whole_image: bool, request: gr.Request
+) -> tuple[str | None, list[dict[str, Any]] | None, Photo | None]:
     """Finds the faces in a photo and tells which expression each shows.
 
     Args:
@@ -236,6 +238,8 @@ def photo(image: str | None, whole_image: bool, request: gr.Request) -> tuple[st
         The photo with outlined faces, and a list of the faces, the largest first, each with number, label, score, box
         (x, y, width and height in pixels) and the probabilities of all expressions.
     """
+    if image is None:  # taken away
+        return None, None, None
     with friendly_errors():
         found, pixels = find_in_photo(image, whole_image, request.session_hash)
         annotated = write(draw_faces(pixels, found.faces), sessions.new_folder(request.session_hash) / "faces.jpg")
@@ -244,7 +248,7 @@ def photo(image: str | None, whole_image: bool, request: gr.Request) -> tuple[st
 
 def explain(
     image: str | None, whole_image: bool, face: int, last_photo: Photo | None, request: gr.Request
-) -> tuple[dict[str, Any], str, str | None, str | None, str | None]:
+) -> tuple[dict[str, Any] | None, str | None, str | None, str | None, str | None]:
     """Explains one face of a photo: its probabilities, its aligned crop, and where each branch of the model looked.
 
     Args:
@@ -256,6 +260,8 @@ def explain(
         The face with label, score, box and probabilities; the face turned upright and cut out; and on it heat maps for
         its label of the involution branch, the transformer branch and their fusion.
     """
+    if image is None:
+        return None, None, *[None] * len(BRANCHES)
     with friendly_errors():
         if last_photo is None or (last_photo.path, last_photo.whole_image) != (image, whole_image):
             last_photo, _ = find_in_photo(image, whole_image, request.session_hash)
@@ -283,8 +289,10 @@ def enlarged(image: np.ndarray, side: int = 288) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def show_faces(faces: list[dict[str, Any]]) -> tuple[str, Any, Any, int]:
-    """Turns the faces of a photo into what can be chosen from; the first is chosen."""
+def show_faces(faces: list[dict[str, Any]] | None) -> tuple[str, Any, Any, int]:
+    """Turns the faces of a photo, None without one, into what can be chosen from; the first is chosen."""
+    if faces is None:
+        return START, gr.Radio([], visible=False), gr.Button(visible=False), 1
     names = [(f"{face['face']} {face['label']} {face['score']:.0%}", face["face"]) for face in faces]
     count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
     message = f"{count}. Choose one here or in the picture." if faces else NO_FACE
@@ -603,7 +611,6 @@ def build() -> gr.Blocks:
                 "outputs": [face, crop, *heat],
             }
             results = [outlined, faces, last_photo, message, choice, take_whole, face, bars, crop, *heat]
-            photo_file.clear(nothing_shown, None, results, **private)
             looked = gr.on(
                 [photo_file.input, whole_image.input],
                 photo,

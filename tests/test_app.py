@@ -142,6 +142,11 @@ def test_a_photo_without_a_face_has_none_and_nothing_to_explain(client, save):
     assert "no face 7" in refused(client, save(FACE), True, 7, api_name="/explain")
 
 
+def test_without_a_photo_there_is_nothing_to_tell(client):
+    assert client.predict(None, False, api_name="/photo") == (None, None)
+    assert client.predict(None, False, 1, api_name="/explain") == (None,) * 5
+
+
 def test_unusual_images_are_answered_like_usual_ones(client, save):
     _, expected = client.predict(save(FACE, "rgb.png"), True, api_name="/photo")
     label = expected[0]["label"]
@@ -175,7 +180,7 @@ def test_what_is_no_photo_is_refused_in_one_friendly_line_and_the_app_goes_on(cl
     assert refused(client, save(FACE[:3, :3], "tiny.png"), True, api_name="/photo")
     huge = save(Image.new("1", (9000, 9000)), "huge.png")
     assert "huge.png" in refused(client, huge, False, api_name="/photo")
-    assert "first" in refused(client, None, False, api_name="/photo")
+    assert "first" in refused(client, None, False, "involvit-tiny", "involvit-tiny", api_name="/compare")
     assert client.predict(save(FACE), True, api_name="/photo")[1]
 
 

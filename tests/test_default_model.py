@@ -35,8 +35,8 @@ def test_it_sees_a_smile_and_a_calm_face(portraits):
     (smiling,), (calm,) = predictor(portraits / "astronaut.png"), predictor(portraits / "officer.png")
     assert smiling.label == "Happy"
     assert smiling.probabilities["Happy"] > 0.5
-    assert calm.probabilities["Happy"] < 0.5
-    assert calm.probabilities["Neutral"] > 3 * smiling.probabilities["Neutral"]
+    assert calm.label == "Neutral"
+    assert calm.probabilities["Happy"] < 0.2
 
 
 def test_it_is_small():
