@@ -1,9 +1,10 @@
 """The app under load: python -m benchmarks.app_load [--clients 4] [--seconds 60] [--face_detector FILE]
 
 Starts app.py on loopback and lets some clients use it, each as fast as it is answered: a photo with one face, and every
-second time its explanation too. First one client alone, then all at once. Prints requests, failures and response times,
-and the memory of the app's process at the start and at the end; writes results/app_load_cpu.md. The exit status says
-whether anything failed.
+second time its explanation too. The photo is uploaded each time; the pictures of the answer are not fetched, which this
+client would do one after the other. First one client alone, then all at once. Prints requests, failures and response
+times, and the memory of the app's process at the start and at the end; writes results/app_load_cpu.md. The exit status
+says whether anything failed.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Load:
             thread.join()
 
     def _use(self, end: float) -> None:
-        client = Client(self._url, verbose=False)
+        client = Client(self._url, verbose=False, download_files=False)
         while time.monotonic() < end:
             self._ask(client, "/photo")
             self._ask(client, "/photo with /explain")
