@@ -605,14 +605,16 @@ def build() -> gr.Blocks:
                     gr.Image(label=name, interactive=False, buttons=[], height=230, min_width=220)
                     for name in BRANCHES.values()
                 ]
-            explain_io = {
-                "fn": explain,
-                "inputs": [photo_file, whole_image, number, last_photo],
-                "outputs": [face, crop, *heat],
-            }
+
+            def explain_after(event: Any, **options: Any) -> None:
+                """Explains the chosen face once an event is over."""
+                event.success(
+                    explain, [photo_file, whole_image, number, last_photo], [face, crop, *heat], **options
+                ).then(bars_of_face, face, bars, **private)
+
             results = [outlined, faces, last_photo, message, choice, take_whole, face, bars, crop, *heat]
             looked = gr.on(
-                [photo_file.input, whole_image.input],
+                [photo_file.input, whole_image.change],
                 photo,
                 [photo_file, whole_image],
                 [outlined, faces, last_photo],
@@ -620,20 +622,11 @@ def build() -> gr.Blocks:
                 show_progress="minimal",
             )
             looked.failure(nothing_shown, None, results, **private)
-            looked.success(show_faces, faces, [message, choice, take_whole, number], **private).success(
-                **explain_io, api_name="explain", show_progress="minimal"
-            ).then(bars_of_face, face, bars, **private)
-            take_whole.click(lambda: True, None, whole_image, **private).then(
-                photo, [photo_file, whole_image], [outlined, faces, last_photo], **private
-            ).success(show_faces, faces, [message, choice, take_whole, number], **private).success(
-                **explain_io, **private
-            ).then(bars_of_face, face, bars, **private)
-            choice.input(lambda n: n, choice, number, **private).then(**explain_io, **private).then(
-                bars_of_face, face, bars, **private
-            )
-            outlined.select(face_at, faces, [choice, number], **private).then(**explain_io, **private).then(
-                bars_of_face, face, bars, **private
-            )
+            shown = looked.success(show_faces, faces, [message, choice, take_whole, number], **private)
+            explain_after(shown, api_name="explain", show_progress="minimal")
+            take_whole.click(lambda: True, None, whole_image, **private)
+            explain_after(choice.input(lambda n: n, choice, number, **private), **private)
+            explain_after(outlined.select(face_at, faces, [choice, number], **private), **private)
         with gr.Tab("Live"):
             gr.Markdown("Needs the camera of this device. Inform the people in view.")
             live_state, live_faces = gr.State(None), gr.JSON(label="List of faces", visible=False)
