@@ -24,8 +24,8 @@ def test_labels_are_mixed_by_the_share_of_the_images(alphas):
         assert labels.shape == (4, 3)
         assert torch.allclose(labels.sum(dim=1), torch.ones(4))
         # Image 0 is mixed with the last, image 3: the mean of the pixels tells the share.
-        share = 1 - mixed[0].mean() / 3
-        assert labels[0] == pytest.approx([share, 0, 1 - share], abs=1e-5)
+        share = 1 - mixed[0].mean().item() / 3
+        assert labels[0].tolist() == pytest.approx([share, 0, 1 - share], abs=1e-5)
 
 
 def test_the_global_seed_decides():
