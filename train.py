@@ -54,6 +54,7 @@ from modeling_involvit import (
 )
 from training.augmentation import build_augmentation
 from training.face_dataset import FaceDataset
+from training.mixing import build_mixing
 from training.recipe import Recipe, parse_recipe
 from training.report import format_per_class, format_table, write_report
 from training.run_checkpoints import load_newest_checkpoint, save_checkpoint
@@ -185,7 +186,7 @@ def main() -> None:
                 batches = accelerator.skip_first_batches(train_loader, progress.batches)
             batches = mark_padding(batches, progress.batches, len(train_faces), recipe.batch_size, accelerator)
             started = time.perf_counter()
-            for window in windows(batches, recipe.gradient_accumulation_steps):
+            for window in windows(mixed(batches, recipe), recipe.gradient_accumulation_steps):
                 loss = train_step(window, model, optimizer, recipe, accelerator, faces["train"], progress.step)
                 if not accelerator.optimizer_step_was_skipped:
                     scheduler.step()
@@ -418,6 +419,15 @@ def mark_padding(
         yield batch
 
 
+def mixed(batches: Iterable[Batch], recipe: Recipe) -> Iterator[Batch]:
+    """Mixes the images of each batch, and their labels, as the recipe says."""
+    mix = build_mixing(recipe.mixup_alpha, recipe.cutmix_alpha, len(LABELS))
+    for batch in batches:
+        if mix is not None:
+            batch["pixel_values"], batch["labels"] = mix(batch["pixel_values"], batch["labels"])
+        yield batch
+
+
 def windows(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
     """Yields the batches of one optimizer step at a time; the last window of an epoch may be shorter."""
     batches = iter(batches)
@@ -442,9 +452,8 @@ def train_step(
     weights = accelerator.unwrap_model(model).config.class_weights
     weights = torch.ones(len(LABELS)) if weights is None else torch.tensor(weights)
     weights = weights.to(accelerator.device)
-    labels = torch.cat([batch["labels"] for batch in window])
     # DDP averages gradients over processes, so each divides its sum by the mean of what they hold.
-    num_items = accelerator.reduce(weights[labels[labels >= 0]].sum(), "mean")
+    num_items = accelerator.reduce(sum(weight_of(batch["labels"], weights) for batch in window), "mean")
     losses = []
     for index, batch in enumerate(window):
         accelerator.sync_gradients = index == len(window) - 1
@@ -467,6 +476,11 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad()
     return mean_loss
+
+
+def weight_of(labels: Tensor, weights: Tensor) -> Tensor:
+    """Returns how much labels weigh in the loss: class ids [B], where -100 is none, or mixed, probabilities [B, C]."""
+    return (labels @ weights if labels.ndim == 2 else weights[labels[labels >= 0]]).sum()
 
 
 def rows_of(batches: Iterable[Batch]) -> list[int]:

@@ -161,6 +161,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(run, tmp_pa
 
 def test_a_run_killed_in_the_middle_of_an_epoch_resumes_to_bit_identical_weights(run, faces, tmp_path):
     changes = {"num_epochs": 3, "ema_decay": 0.9, "checkpoint_steps": 2, "num_workers": 1, "select_best": "loss"}
+    changes |= {"mixup_alpha": 0.2, "cutmix_alpha": 1.0, "class_balance": "loss"}
     whole_report, whole = run(tmp_path / "whole", **changes)
 
     output_dir = tmp_path / "killed"

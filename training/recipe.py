@@ -43,6 +43,8 @@ class Recipe:
         backbone_lr_scale: Factor on the learning rate of the branches, the head's being 1.
         gradient_checkpointing: Compute activations again in the backward pass instead of keeping them.
         augmentation: Transforms of albumentations by name with their arguments, applied in order to training images.
+        mixup_alpha: Mix the images of a batch by mixup with shares from Beta(alpha, alpha).
+        cutmix_alpha: The same by CutMix; with both, each batch gets one of them.
         num_epochs: Passes over the training images.
         max_steps: Optimizer steps after which the run ends early.
         batch_size: Images of one forward pass on one process.
@@ -94,6 +96,8 @@ class Recipe:
     gradient_checkpointing: bool = False
     # Augmentation
     augmentation: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+    mixup_alpha: float | None = None
+    cutmix_alpha: float | None = None
     # Optimization
     num_epochs: int = 50
     max_steps: int | None = None
@@ -123,6 +127,7 @@ class Recipe:
             if getattr(self, item.name) is None and "None" not in item.type:
                 raise ValueError(f"{item.name} needs a value; leave it out for its default")
         positive = ("num_epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "learning_rate", "patience")
+        positive += ("mixup_alpha", "cutmix_alpha")
         for name in (*positive, "eval_batch_size", "checkpoint_steps", "log_steps", "max_grad_norm", "num_threads"):
             value = getattr(self, name)
             if value is not None and value <= 0:
