@@ -188,7 +188,7 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
 
         Args:
             logits: Scores of shape [B, num_labels].
-            labels: Class ids of shape [B].
+            labels: Class ids of shape [B], or their probabilities [B, num_labels].
             num_items_in_batch: What the summed loss is divided by: the number of images, or the sum of their class
                 weights, over all micro-batches of a step. By default that of this batch: the loss is a mean.
 
@@ -219,7 +219,8 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
         Args:
             pixel_values: Images of shape [B, num_channels, image_size, image_size], normalised by `image_mean` and
                 `image_std`.
-            labels: Class ids of shape [B]; the loss is computed where they are given.
+            labels: Class ids of shape [B], or their probabilities [B, num_labels]; the loss is computed where they are
+                given.
             num_items_in_batch: See `classification_loss`.
             output_hidden_states: Whether to return the branch maps and the fused map in `hidden_states`.
             return_dict: Whether to return an output class (the default) or a tuple.
