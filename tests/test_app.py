@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 from skimage.data import astronaut, coffee
 
+from benchmarks.app_load import running_app
 from involvit import Predictor
 from modeling_involvit import LABELS
 
@@ -30,26 +30,10 @@ ROOT = Path(__file__).parents[1]
 FACE = astronaut()[20:220, 130:330]  # hers, as the whole image
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def url():
-    port = free_port()
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    for _ in range(240):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert process.poll() is None
-        time.sleep(0.5)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    assert process.wait(20) is not None
+    with running_app() as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,6 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +9,8 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from PIL import Image
 from skimage.data import astronaut
+
+from benchmarks.app_load import running_app
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
@@ -42,22 +40,8 @@ def camera(tmp_path_factory):
 @pytest.fixture(scope="session")
 def url():
     """The address of the running app."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    detector = os.environ.get("YUNET")
-    command = [sys.executable, "app.py", *(["--face_detector", detector] if detector else [])]
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert process.poll() is None
-        time.sleep(0.5)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(20)
+    with running_app(os.environ.get("YUNET")) as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="session")
