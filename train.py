@@ -242,7 +242,7 @@ def main() -> None:
             checkpoint()
 
     if recipe.select_best is None:
-        save_model(evaluated_model, processor, output_dir, accelerator)
+        save_model(evaluated_model, processor, output_dir, accelerator, recipe)
     elif accelerator.is_main_process and (output_dir / "best").exists():
         move_files(output_dir / "best", output_dir)
     accelerator.wait_for_everyone()
@@ -530,11 +530,29 @@ def measure(predicted: pd.DataFrame, bootstrap_samples: int = 0) -> dict[str, An
     )
 
 
-def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: Path, accelerator: Accelerator) -> None:
-    """Saves weights, configuration, processor and code as a Hub repository, written beside and moved into place."""
+def save_model(
+    model: nn.Module,
+    processor: InvolViTImageProcessor,
+    directory: Path,
+    accelerator: Accelerator,
+    recipe: Recipe | None = None,
+) -> None:
+    """Saves weights, configuration, processor and code as a Hub repository, written beside and moved into place.
+
+    With a recipe that says so, the weights are averaged with those that the run started from (M. Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022, eq. 1).
+    """
     model = model.module if isinstance(model, ModelEmaV3) else model
     weights = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
+        if recipe is not None and recipe.pretrained_share is not None:
+            start = InvolViTForImageClassification.from_pretrained(recipe.pretrained).state_dict()
+            weights = {
+                name: torch.lerp(value.cpu(), start[name].to(value.dtype), recipe.pretrained_share)
+                if value.is_floating_point()
+                else value
+                for name, value in weights.items()
+            }
         beside = directory / "unfinished"
         shutil.rmtree(beside, ignore_errors=True)
         accelerator.unwrap_model(model).save_pretrained(beside, state_dict=weights)
@@ -555,6 +573,15 @@ def is_finished(progress: Progress, recipe: Recipe, last_step: int) -> bool:
     """Tells whether all epochs or steps are done, or early stopping ends the run."""
     out_of_patience = recipe.patience is not None and progress.evaluations_since_best >= recipe.patience
     return progress.epoch >= recipe.num_epochs or progress.step >= last_step or out_of_patience
+
+
+def describe_weights(recipe: Recipe, progress: Progress) -> str:
+    """Says which weights were saved."""
+    if recipe.select_best is not None:
+        return f"epoch {progress.best_epoch + 1}, by {recipe.select_best}"
+    if recipe.pretrained_share is not None:
+        return f"last epoch, averaged with the pretrained ones, whose share is {recipe.pretrained_share:g}"
+    return "last epoch"
 
 
 def report(
@@ -584,9 +611,7 @@ def report(
         "evaluated_on": part,
         "images": {name: len(rows) for name, rows in faces.items()},
         "largest_class_share": largest_class_share,
-        "weights": "last epoch"
-        if recipe.select_best is None
-        else f"epoch {progress.best_epoch + 1}, by {recipe.select_best}",
+        "weights": describe_weights(recipe, progress),
         "parameters": sum(p.numel() for p in model.parameters()),
         "processes": accelerator.num_processes,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",

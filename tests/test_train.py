@@ -151,6 +151,17 @@ def test_a_run_can_start_from_a_trained_model_and_keeps_its_configuration(run, t
         run(tmp_path / "wider", pretrained=str(tmp_path / "first"), model={"fusion_channels": 64})
 
 
+def test_what_is_saved_can_be_an_average_with_the_weights_at_the_start(run, tmp_path):
+    _, start = run(tmp_path / "start", num_epochs=1)
+    options = {"pretrained": str(tmp_path / "start"), "num_epochs": 1}
+    _, end = run(tmp_path / "end", **options)
+    _, average = run(tmp_path / "average", **options, pretrained_share=0.25)
+    for name, weights in average.items():
+        if weights.is_floating_point():
+            torch.testing.assert_close(weights, 0.25 * start[name] + 0.75 * end[name])
+    assert any(not torch.equal(start[name], end[name]) for name in start)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(run, tmp_path):
     _, first = run(tmp_path / "first", num_epochs=1)
     _, again = run(tmp_path / "again", num_epochs=1, num_workers=2)
@@ -348,6 +359,7 @@ def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
         ({"model": {"branches": "vit"}, "frozen": ["rednet"]}, "rednet"),
         ({"rednet_checkpoint": "nowhere.pth"}, "nowhere.pth"),
         ({"pretrained": "nowhere/model"}, "nowhere/model"),
+        ({"pretrained_share": 0.5}, "pretrained_share averages"),
         ({"data": {"one": {"split": "random"}}}, "the source one needs its data"),
         ({"data_dir": "nowhere"}, "nowhere"),
         ({"push_to_hub": True}, "push_to_hub needs hub_model_id"),

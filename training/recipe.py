@@ -36,6 +36,7 @@ class Recipe:
         rendered_images: Number of images of the rendered data.
         rendered_size: Height and width of the rendered images in pixels.
         pretrained: Folder or Hub id of a trained InvolViT whose configuration and weights the run starts from.
+        pretrained_share: Share of the pretrained weights in the average of them and the trained ones that is saved.
         model: Fields of InvolViTConfig that differ from its defaults, or from those of pretrained.
         rednet_checkpoint: File with published RedNet weights.
         vit_pretrained: File, timm name or Hub id of weights for the transformer branch.
@@ -88,6 +89,7 @@ class Recipe:
     rendered_size: int = 112
     # Model
     pretrained: str | None = None
+    pretrained_share: float | None = None
     model: dict[str, Any] = field(default_factory=dict)
     rednet_checkpoint: str | None = None
     vit_pretrained: str | None = None
@@ -135,8 +137,12 @@ class Recipe:
         for name in ("weight_decay", "lr_power", "warmup_steps", "num_workers", "backbone_lr_scale"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
+        for name in ("ema_decay", "pretrained_share"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {value}")
+        if self.pretrained_share is not None and (self.pretrained is None or self.select_best is not None):
+            raise ValueError("pretrained_share averages the last weights with pretrained ones: not with select_best")
         if self.patience is not None and self.select_best is None:
             raise ValueError("patience needs select_best, the metric that it watches")
         if self.push_to_hub and self.hub_model_id is None:
