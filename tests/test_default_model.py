@@ -38,6 +38,7 @@ def test_it_sees_a_smile_and_a_calm_face(portraits):
     # The officer's calm is close to sadness for it: Neutral is one of the two likeliest, and it is sure of nothing.
     assert "Neutral" in sorted(calm.probabilities, key=calm.probabilities.get)[-2:]
     assert max(calm.probabilities.values()) < 0.5
+    assert calm.probabilities["Neutral"] > 3 * smiling.probabilities["Neutral"]
     assert calm.probabilities["Happy"] < 0.1
 
 

@@ -142,7 +142,7 @@ class Recipe:
             if value is not None and not 0 < value < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {value}")
         if self.pretrained_share is not None and (self.pretrained is None or self.select_best is not None):
-            raise ValueError("pretrained_share averages the last weights with pretrained ones: not with select_best")
+            raise ValueError("pretrained_share averages the last weights with pretrained: give that, no select_best")
         if self.patience is not None and self.select_best is None:
             raise ValueError("patience needs select_best, the metric that it watches")
         if self.push_to_hub and self.hub_model_id is None:
