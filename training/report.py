@@ -8,18 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Accuracy, precision, recall and F1 of table 1 in Z. Liu, "Using Transformer and Involution for facial expression
-# recognition".
-PUBLISHED_ROWS: dict[str, tuple[float | None, ...]] = {
-    "SFEW baseline": (0.19, None, None, None),
-    "Island Loss": (0.5252, None, None, None),
-    "RAN": (0.564, None, None, None),
-    "Liu: transformer + involution": (0.6471, 0.6847, 0.6565, 0.6615),
-}
+from involvit.evaluation.evaluation_figures import confusion_figure
+from involvit.evaluation.published import PUBLISHED_ROWS
+
 _COLUMNS = ("Method", "Data", "Accuracy", "Precision", "Recall", "F1")
 
 
@@ -73,29 +67,12 @@ def _align(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def confusion_matrix_figure(metrics: dict[str, Any]) -> Figure:
-    """Draws the confusion matrix: images in figures, share of the true class as colour and in per cent."""
-    labels = list(metrics["per_class"])
-    counts = np.asarray(metrics["confusion_matrix"])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(8, 6.8), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*counts.shape):
-        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if counts[row].any() else "0"
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set(
-        xticks=range(len(labels)),
-        xticklabels=labels,
-        yticks=range(len(labels)),
-        yticklabels=labels,
-        xlabel="predicted",
-        ylabel="true",
-        title=f"Confusion matrix: {metrics['num_images']} images, "
-        f"accuracy {metrics['accuracy']:.1%}, macro F1 {metrics['macro_f1']:.1%}",
+    """Draws the confusion matrix of a result of the `fer_report` metric."""
+    title = (
+        f"Confusion matrix: {metrics['num_images']} images, accuracy {metrics['accuracy']:.1%}, "
+        f"macro F1 {metrics['macro_f1']:.1%}"
     )
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.9)
-    return figure
+    return confusion_figure(metrics["confusion_matrix"], list(metrics["per_class"]), title)
 
 
 def training_curves_figure(history: Sequence[dict[str, float]]) -> Figure:

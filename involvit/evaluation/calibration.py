@@ -1,0 +1,107 @@
+"""Are probabilities what they say: reliability, and the temperature that would repair it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold
+
+BINS = 15
+_LOG_RANGE = (-3.0, 3.0)  # of the temperature's natural logarithm: 0.05 to 20
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against accuracy in bins of equal width, closed on the right.
+
+    Args:
+        edges: Of the bins, 0 to 1; [bins + 1].
+        counts: Images in each bin; [bins].
+        confidence: Mean probability of the answered class in each bin; NaN where it is empty.
+        accuracy: Share of right answers in each bin; NaN where it is empty.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+
+def reliability(probabilities: NDArray[np.float64], references: NDArray[np.int64], bins: int = BINS) -> Reliability:
+    """Sorts answers into bins by their confidence (Guo et al., "On Calibration of Modern Neural Networks", eq. 2).
+
+    Args:
+        probabilities: Of all classes, [N, C].
+        references: True class ids, [N].
+        bins: Number of bins.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == references
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(
+            edges,
+            counts,
+            np.bincount(places, confidence, bins) / counts,
+            np.bincount(places, correct, bins) / counts,
+        )
+
+
+def fit_temperature(probabilities: NDArray[np.float64], references: NDArray[np.int64]) -> float:
+    """Finds the temperature whose probabilities have the lowest negative log-likelihood (Guo et al. 2017, eq. 9).
+
+    Args:
+        probabilities: Of all classes, [N, C].
+        references: True class ids, [N].
+
+    Returns:
+        The temperature, 0.05 to 20; above 1 where the model is too sure of itself.
+    """
+    ids = np.arange(probabilities.shape[1])
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(references, apply_temperature(probabilities, np.exp(log_temperature)), labels=ids)
+
+    return float(np.exp(minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded").x))
+
+
+def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Divides the logits by a temperature and returns the probabilities that come of it, [N, C]."""
+    logits = np.log(np.maximum(probabilities, _TINY)) / temperature
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def cross_fitted_temperature(
+    probabilities: NDArray[np.float64], references: NDArray[np.int64], groups: Sequence[str], folds: int = 5
+) -> tuple[NDArray[np.float64], list[float]]:
+    """Scales each image's probabilities by the temperature that suits the images of other groups.
+
+    So no image has a part in the temperature that it is judged by.
+
+    Args:
+        probabilities: Of all classes, [N, C].
+        references: True class ids, [N].
+        groups: Person or film of each image, [N].
+        folds: Number of parts; as many as there are groups where these are fewer.
+
+    Returns:
+        The scaled probabilities, [N, C], and the temperature of each fold: none, and the probabilities as they are,
+        where there is one group only.
+    """
+    folds = min(folds, len(set(groups)))
+    if folds < 2:
+        return probabilities, []
+    scaled, temperatures = np.empty_like(probabilities), []
+    for others, own in GroupKFold(folds).split(probabilities, groups=groups):
+        temperatures.append(fit_temperature(probabilities[others], references[others]))
+        scaled[own] = apply_temperature(probabilities[own], temperatures[-1])
+    return scaled, temperatures

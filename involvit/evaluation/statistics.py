@@ -1,0 +1,174 @@
+"""Is one model better than another, or is it chance: tests on the same images, and on the same splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+BOOTSTRAP_SAMPLES = 2000
+
+
+class Difference(NamedTuple):
+    """A difference with its 95% interval and the p-value of "there is none", two-sided."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+class Disagreement(NamedTuple):
+    """Images that only one of two models answers rightly, and McNemar's p-value."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def paired_bootstrap(
+    values_a: ArrayLike,
+    values_b: ArrayLike,
+    groups: Sequence[str],
+    samples: int = BOOTSTRAP_SAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Compares the means of two models' values on the same images, `a` less `b`, drawing whole groups.
+
+    Percentile interval (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3); the p-value is
+    twice the share of samples on the far side of 0, counting the observed one.
+
+    Args:
+        values_a: What one model reaches on each image, such as 1 for a right answer; shape [N].
+        values_b: The same of the other.
+        groups: Person or film of each image: images of one are not independent.
+        samples: How often the groups are drawn anew, with replacement.
+        seed: Of the drawing.
+    """
+    gaps = np.asarray(values_a, dtype=float) - np.asarray(values_b, dtype=float)
+    members, draws = draw_groups(groups, samples, seed)
+    sums, sizes = np.bincount(members, gaps), np.bincount(members)
+    return _difference(gaps.mean(), (draws @ sums) / (draws @ sizes))
+
+
+def paired_bootstrap_macro_f1(
+    predictions_a: ArrayLike,
+    predictions_b: ArrayLike,
+    references: ArrayLike,
+    groups: Sequence[str],
+    num_labels: int = 7,
+    samples: int = BOOTSTRAP_SAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Compares the macro F1 of two models on the same images, `a` less `b`, as `paired_bootstrap` compares means.
+
+    The average runs over the classes that occur among references or predictions, as scikit-learn's does.
+
+    Args:
+        predictions_a: Class ids that one model answers; shape [N].
+        predictions_b: Those of the other.
+        references: True class ids.
+        groups: See `paired_bootstrap`.
+        num_labels: Number of classes.
+        samples: See `paired_bootstrap`.
+        seed: See `paired_bootstrap`.
+    """
+    members, draws = draw_groups(groups, samples, seed)
+    references = np.asarray(references)
+    one_each = np.ones((1, draws.shape[1]), draws.dtype)
+    scores = []
+    for predictions in (np.asarray(predictions_a), np.asarray(predictions_b)):
+        cells = np.zeros((draws.shape[1], num_labels**2))
+        np.add.at(cells, (members, references * num_labels + predictions), 1)
+        confusion = (np.concatenate([one_each, draws]) @ cells).reshape(-1, num_labels, num_labels)
+        total = confusion.sum(axis=1) + confusion.sum(axis=2)
+        f1 = 2 * np.diagonal(confusion, axis1=1, axis2=2) / np.maximum(total, 1)
+        scores.append(f1.sum(axis=1) / (total > 0).sum(axis=1))
+    observed, *drawn = scores[0] - scores[1]
+    return _difference(observed, np.array(drawn))
+
+
+def draw_groups(groups: Sequence[str], samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draws groups with replacement.
+
+    Args:
+        groups: Group of each image, shape [N].
+        samples: How often.
+        seed: Of the drawing.
+
+    Returns:
+        The number of each image's group, [N], and how often each group was drawn, [samples, groups].
+    """
+    members = np.unique(np.asarray(groups), return_inverse=True)[1]
+    count = members.max() + 1
+    return members, np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
+
+
+def _difference(observed: float, drawn: NDArray[np.float64]) -> Difference:
+    tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Difference(float(observed), float(low), float(high), float(min(1.0, 2 * tail / (len(drawn) + 1))))
+
+
+def mcnemar_test(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
+    """Tests whether two models are right equally often on the same images (McNemar 1947, the exact binomial form).
+
+    It takes images for independent: where one person has many of them its p-value is too small.
+
+    Args:
+        correct_a: Whether one model is right on each image, bool [N].
+        correct_b: The same of the other.
+    """
+    correct_a, correct_b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
+    both, neither = int((correct_a & correct_b).sum()), int((~correct_a & ~correct_b).sum())
+    return Disagreement(only_a, only_b, float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Corrects p-values for their number (Holm, Scandinavian Journal of Statistics, 1979); NaN does not count.
+
+    Args:
+        p_values: Those of one family of tests, 0 to 1.
+
+    Returns:
+        The corrected ones, in the same order.
+    """
+    values = np.asarray(p_values, dtype=float)
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = multipletests(values[known], method="holm")[1]
+    return values.tolist()
+
+
+def corrected_resampled_t_test(
+    differences: ArrayLike, test_train_ratio: float
+) -> tuple[float, tuple[float, float], float]:
+    """Tests a mean difference over repeated splits of the same images.
+
+    Splits share images, so their differences are not independent: the variance of the mean is taken as
+    (1 / n + n_test / n_train) s^2 (Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52,
+    2003, section 4).
+
+    Args:
+        differences: One a split, shape [n].
+        test_train_ratio: Held-out images by training images of a split; 0 gives the ordinary paired t-test.
+
+    Returns:
+        The mean, its 95% interval and the two-sided p-value; the last two are NaN for fewer than two splits.
+    """
+    differences = np.asarray(differences, dtype=float)
+    mean, count = float(differences.mean()), len(differences)
+    if count < 2:
+        return mean, (float("nan"), float("nan")), float("nan")
+    error = float(np.sqrt((1 / count + test_train_ratio) * differences.var(ddof=1)))
+    if error == 0:
+        return mean, (mean, mean), 1.0 if mean == 0 else 0.0
+    student = stats.t(df=count - 1)
+    reach = float(student.ppf(0.975)) * error
+    return mean, (mean - reach, mean + reach), float(2 * student.sf(abs(mean) / error))

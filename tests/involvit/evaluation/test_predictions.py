@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from dataset_script import LABELS
+from involvit.evaluation.predictions import class_order, load_faces, measure_speed, predict
+
+
+def test_answers_come_in_the_projects_order_of_classes(grey_faces, colour_classifier):
+    backwards = colour_classifier(labels=("neutrality", "surprised", "SADNESS", "joy", "fearful", "disgusted", "anger"))
+    probabilities = predict(backwards, grey_faces, "model")
+    plain = predict(colour_classifier(), grey_faces, "model")
+    assert probabilities.shape == (70, 7)
+    np.testing.assert_allclose(probabilities[:, ::-1], plain)
+    assert (plain.argmax(axis=1) == grey_faces["label"][:]).mean() > 0.8
+
+
+def test_images_can_be_changed_on_the_way(grey_faces, colour_classifier):
+    seen = []
+
+    def darken(image, row):
+        seen.append(row)
+        return np.zeros_like(image)
+
+    answers = predict(colour_classifier(), grey_faces, "model", darken).argmax(axis=1)
+    assert seen == list(range(70))
+    assert set(answers) == {0}
+
+
+@pytest.mark.parametrize("labels", [("cat", "dog"), LABELS[:6], (*LABELS, "Contempt"), (*LABELS[:6], "anger")])
+def test_a_model_of_other_classes_is_refused(labels):
+    with pytest.raises(ValueError, match=r"pets answers .* labelled Angry, Disgust"):
+        class_order("pets", labels)
+
+
+def test_damaged_weights_are_refused(grey_faces, colour_classifier):
+    classifier = colour_classifier(width=float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        predict(classifier, grey_faces, "model")
+
+
+def test_speed_is_of_images_spread_over_the_data(grey_faces, colour_classifier):
+    speed = measure_speed(colour_classifier(), grey_faces, "model", images=8)
+    assert speed.rows == [0, 9, 19, 29, 39, 49, 59, 69]
+    assert 0 < min(speed.milliseconds) <= speed.median <= speed.percentile_95 <= max(speed.milliseconds)
+    assert speed.images_per_s > 0
+
+
+def test_parts_of_the_data_are_chosen_by_name(grey_folder, tmp_path):
+    options = {"split": "group", "validation_fraction": 0.2, "cache_dir": tmp_path}
+    parts = {part: load_faces(str(grey_folder), part, **options) for part in ("train", "validation", "all")}
+    assert {part: len(rows) for part, rows in parts.items()} == {"train": 56, "validation": 14, "all": 70}
+    assert not set(parts["train"]["group"]) & set(parts["validation"]["group"])
+    with pytest.raises(ValueError, match="has no part test; choose one of train, validation, all by --part"):
+        load_faces(str(grey_folder), "test", **options)
+
+
+def test_faces_without_labels_are_refused(monkeypatch, grey_faces):
+    from involvit.evaluation import predictions
+
+    unlabelled = grey_faces.map(lambda row: {"label": -1}, keep_in_memory=True)
+    monkeypatch.setattr(predictions, "load_fer_dataset", lambda data: {"train": grey_faces, "test": unlabelled})
+    with pytest.raises(ValueError, match="70 of 70 images of the part test have no label"):
+        load_faces("faces", "test")
+
+
+def test_an_empty_part_is_refused(monkeypatch, grey_faces):
+    from involvit.evaluation import predictions
+
+    monkeypatch.setattr(predictions, "load_fer_dataset", lambda data: {"validation": grey_faces.select([])})
+    with pytest.raises(ValueError, match="the part validation holds no image"):
+        load_faces("faces")
