@@ -1,0 +1,72 @@
+"""`involvit evaluate`: one report on one or several models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .evaluation_document import evaluation_results, evaluation_sections
+from .measurements import compare_models, measure_model
+from .named_models import load_models
+from .predictions import class_order, load_faces, measure_speed, predict
+from .report import check_report_folder, write_report
+
+
+def evaluate_models(
+    models: Sequence[str] | None,
+    data: str,
+    out: Path,
+    part: str = "validation",
+    overwrite: bool = False,
+    command: str = "",
+    **load_arguments: Any,
+) -> Path:
+    """Measures models on the same faces and writes a report.
+
+    Args:
+        models: See `name_models`; by default the model of the package.
+        data: See `load_fer_dataset`.
+        out: Folder of the report.
+        part: See `load_faces`.
+        overwrite: Whether a report in `out` is replaced.
+        command: The command line, for the report.
+        **load_arguments: Of `load_fer_dataset`.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        OSError: If data or a model is not there, or `out` cannot be written.
+        ValueError: If data, a model or the two together cannot be used.
+    """
+    check_report_folder(out, overwrite)
+    classifiers = load_models(models)
+    for name, classifier in classifiers.items():
+        class_order(name, classifier.labels)
+    rows = load_faces(data, part, **load_arguments)
+    references, groups = np.array(rows["label"][:]), rows["group"][:]
+    measurements = {
+        name: measure_model(predict(classifier, rows, name), references, groups, measure_speed(classifier, rows, name))
+        for name, classifier in classifiers.items()
+    }
+    comparisons = compare_models(measurements, references, groups)
+    name = describe_data(data, part, load_arguments.get("split"))
+    return write_report(
+        out,
+        "Evaluation of " + ", ".join(classifiers),
+        command,
+        evaluation_sections(measurements, comparisons, rows, name),
+        evaluation_results(measurements, comparisons, rows, name),
+        overwrite,
+    )
+
+
+def describe_data(data: str, part: str, split: str | None) -> str:
+    """Returns in words which faces were measured, without the folder that they lie in: a report may be published."""
+    name = Path(data).stem if Path(data).exists() else data
+    if part == "all":
+        return f"{name}, training and validation parts"
+    return f"{name}, {split or 'its own or stratified'} split, {part} part"
