@@ -11,7 +11,7 @@ import numpy as np
 from .evaluation_document import evaluation_results, evaluation_sections
 from .measurements import compare_models, measure_model
 from .named_models import load_models
-from .predictions import class_order, load_faces, measure_speed, predict
+from .predictions import class_order, describe_data, load_faces, measure_speed, predict
 from .report import check_report_folder, write_report
 
 
@@ -62,11 +62,3 @@ def evaluate_models(
         evaluation_results(measurements, comparisons, rows, name),
         overwrite,
     )
-
-
-def describe_data(data: str, part: str, split: str | None) -> str:
-    """Returns in words which faces were measured, without the folder that they lie in: a report may be published."""
-    name = Path(data).stem if Path(data).exists() else data
-    if part == "all":
-        return f"{name}, training and validation parts"
-    return f"{name}, {split or 'its own or stratified'} split, {part} part"

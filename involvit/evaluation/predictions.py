@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -52,6 +53,14 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
             f"on them; choose another part by --part"
         )
     return rows
+
+
+def describe_data(data: str, part: str, split: str | None) -> str:
+    """Returns in words which faces were measured, without the folder that they lie in: a report may be published."""
+    name = Path(data).stem if Path(data).exists() else data
+    if part == "all":
+        return f"{name}, training and validation parts"
+    return f"{name}, {split or 'its own or stratified'} split, {part} part"
 
 
 def class_order(name: str, labels: Sequence[str]) -> list[int]:

@@ -4,7 +4,7 @@ import pytest
 
 from dataset_script import LABELS
 from involvit.evaluation import evaluate_models as module
-from involvit.evaluation.evaluate_models import describe_data, evaluate_models
+from involvit.evaluation.evaluate_models import evaluate_models
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,3 @@ def test_a_folder_in_the_way_is_found_before_the_work(evaluate, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(FileExistsError, match="not empty"):
         evaluate(tmp_path, names=("no such model",))
-
-
-def test_the_report_tells_no_folder_of_the_machine(grey_folder):
-    assert describe_data(str(grey_folder), "validation", "group") == f"{grey_folder.name}, group split, validation part"
-    assert "/" not in describe_data(str(grey_folder), "all", None)
-    assert describe_data("owner/faces", "test", "official") == "owner/faces, official split, test part"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dataset_script import LABELS
-from involvit.evaluation.predictions import class_order, load_faces, measure_speed, predict
+from involvit.evaluation.predictions import class_order, describe_data, load_faces, measure_speed, predict
 
 
 def test_answers_come_in_the_projects_order_of_classes(grey_faces, colour_classifier):
@@ -69,3 +69,9 @@ def test_an_empty_part_is_refused(monkeypatch, grey_faces):
     monkeypatch.setattr(predictions, "load_fer_dataset", lambda data: {"validation": grey_faces.select([])})
     with pytest.raises(ValueError, match="the part validation holds no image"):
         load_faces("faces")
+
+
+def test_data_is_described_without_its_folder(grey_folder):
+    assert describe_data(str(grey_folder), "validation", "group") == f"{grey_folder.name}, group split, validation part"
+    assert "/" not in describe_data(str(grey_folder), "all", None)
+    assert describe_data("owner/faces", "test", "official") == "owner/faces, official split, test part"
