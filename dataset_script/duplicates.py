@@ -28,6 +28,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import imagehash
 import numpy as np
@@ -48,13 +49,13 @@ _PAIRS_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """A training image and a held-out image that show the same photograph.
+    """Two images that show the same photograph.
 
     Attributes:
-        split_a (`str`): always `"train"`.
+        split_a (`str`): `"train"`, unless all pairs were asked for.
         index_a (`int`): row in that split.
         path_a (`str`): path of that row.
-        split_b (`str`): `"validation"` or `"test"`.
+        split_b (`str`): a held-out split, unless all pairs were asked for.
         index_b (`int`): row in that split.
         path_b (`str`): path of that row.
         distance (`int`): hash bits that differ, of 256.
@@ -71,13 +72,17 @@ class DuplicatePair:
     exact: bool
 
 
-def find_duplicates(dataset: DatasetDict, max_distance: int = MAX_DISTANCE) -> list[DuplicatePair]:
+def find_duplicates(
+    dataset: DatasetDict, max_distance: int = MAX_DISTANCE, *, all_pairs: bool = False
+) -> list[DuplicatePair]:
     """Finds the training images that repeat a held-out image, whatever their labels.
 
     Args:
         dataset (`DatasetDict`): `train` and any other splits, with the columns `image` and `path`.
         max_distance (`int`): largest number of differing hash bits, in [0, 256]. 0 still finds all exact duplicates;
             from 60 on, faces that merely look alike are found too.
+        all_pairs (`bool`): whether to find any two images that repeat each other, also within one split and in two
+            held-out ones; each pair once.
 
     Returns:
         `list[DuplicatePair]`: exact pairs first, then by distance, split and row.
@@ -91,15 +96,22 @@ def find_duplicates(dataset: DatasetDict, max_distance: int = MAX_DISTANCE) -> l
     for split, rows in dataset.items():
         hashes[split], digests[split] = _hash_images(rows, split)
         paths[split] = rows["path"][:]
+    if all_pairs:
+        compared = list(combinations_with_replacement(dataset, 2))
+    else:
+        compared = [(TRAIN, split) for split in dataset if split != TRAIN]
     pairs = []
-    for split in dataset:
-        if split == TRAIN:
-            continue
-        for index_a, index_b, distance in _close_pairs(hashes[TRAIN], hashes[split], max_distance):
-            exact = digests[TRAIN][index_a] == digests[split][index_b]
-            path_a, path_b = paths[TRAIN][index_a], paths[split][index_b]
-            pairs.append(DuplicatePair(TRAIN, index_a, path_a, split, index_b, path_b, distance, exact))
-    return sorted(pairs, key=lambda pair: (not pair.exact, pair.distance, pair.split_b, pair.index_b, pair.index_a))
+    for split_a, split_b in compared:
+        for index_a, index_b, distance in _close_pairs(hashes[split_a], hashes[split_b], max_distance):
+            if split_a == split_b and index_a >= index_b:
+                continue
+            exact = digests[split_a][index_a] == digests[split_b][index_b]
+            path_a, path_b = paths[split_a][index_a], paths[split_b][index_b]
+            pairs.append(DuplicatePair(split_a, index_a, path_a, split_b, index_b, path_b, distance, exact))
+    return sorted(
+        pairs,
+        key=lambda pair: (not pair.exact, pair.distance, pair.split_b, pair.index_b, pair.split_a, pair.index_a),
+    )
 
 
 def drop_train_duplicates(dataset: DatasetDict, pairs: Sequence[DuplicatePair]) -> DatasetDict:
@@ -107,7 +119,8 @@ def drop_train_duplicates(dataset: DatasetDict, pairs: Sequence[DuplicatePair]) 
 
     Args:
         dataset (`DatasetDict`): the one that `pairs` was found in.
-        pairs (`Sequence[DuplicatePair]`): what `find_duplicates` returned, or those of it that are to go.
+        pairs (`Sequence[DuplicatePair]`): what `find_duplicates` returned without `all_pairs`, or those of it that are
+            to go.
     """
     dropped = {pair.index_a for pair in pairs}
     kept = [index for index in range(dataset[TRAIN].num_rows) if index not in dropped]

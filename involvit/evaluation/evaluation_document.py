@@ -15,11 +15,11 @@ from ..images import to_rgb
 from .evaluation_figures import (
     accuracy_figure,
     confusion_figure,
-    faces_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
 )
+from .figures import image_grid
 from .measurements import Comparison, ModelMeasurements
 from .published import PUBLISHED_ROWS
 from .report import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points
@@ -288,7 +288,7 @@ def _mistakes(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -
         blocks.append(
             Picture(
                 f"mistakes_{number}",
-                faces_figure(images, texts),
+                image_grid(images, texts, [LABELS[references[row]] for row in surest]),
                 f"{name}: the {len(surest)} of its {len(wrong):,} mistakes that it was surest of. Some of them are "
                 "wrong labels.",
             )

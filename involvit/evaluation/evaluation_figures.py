@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dataset_script import LABELS
 
@@ -121,26 +121,6 @@ def precision_recall_figure(models: Mapping[str, Mapping[str, ClassCurves]]) -> 
         options = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
         axes.legend(fontsize=8, title="average precision", title_fontsize=8, **options)
         tidy(axes, xlabel="recall", ylabel="precision", title=name)
-    return figure
-
-
-def faces_figure(images: Sequence[NDArray[np.uint8]], texts: Sequence[str], columns: int = 6) -> Figure:
-    """Draws a grid of faces, each with some short lines of text below.
-
-    Args:
-        images: RGB, uint8 [H, W, 3], of any sizes.
-        texts: One an image.
-        columns: Of the grid.
-    """
-    rows = -(-len(images) // columns)
-    lines = max(text.count("\n") for text in texts) + 1
-    figure = new_figure(1.5 * columns, (1.5 + 0.15 * lines) * rows)
-    cells = figure.subplots(rows, columns, squeeze=False).flat
-    for axes in cells:
-        axes.axis("off")
-    for axes, image, text in zip(figure.axes, images, texts, strict=False):
-        axes.imshow(image)
-        axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", fontsize=8)
     return figure
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from dataset_script import LABELS
+
+from ..colors import class_colors
 
 # Paul Tol's "bright" scheme again, the first few differ in lightness too: they stay apart in grey print.
 SERIES_COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
@@ -39,3 +46,35 @@ def label_bars(axes: Axes, positions: Sequence[float], values: Sequence[float], 
     """Writes a text above each bar."""
     for position, value, text in zip(positions, values, texts, strict=True):
         axes.annotate(text, (position, value), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+
+
+def image_grid(
+    images: Sequence[np.ndarray], captions: Sequence[str], labels: Sequence[str], together: int = 1
+) -> Figure:
+    """Draws images in cells of equal size, six a row, with a caption under each.
+
+    Args:
+        images: RGB, uint8 [H, W, 3], of any size; their shape is kept.
+        captions: One or two short lines each.
+        labels: Class of each image, for the colour of its frame.
+        together: How many images stand close, as the two of a pair.
+    """
+    columns = 6
+    lines = math.ceil(len(images) / columns)
+    gap, line = 0.18, 1.38  # in cells
+    width, height = columns + gap * (columns - 1), line * lines
+    figure = Figure(figsize=(8, 8 * height / width), dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-0.04, width + 0.04), ylim=(height, -0.04))
+    axes.set_axis_off()
+    for place, (image, caption, label) in enumerate(zip(images, captions, labels, strict=True)):
+        row, column = divmod(place, columns)
+        left = column + gap * (column - (column % together) * 0.8)
+        top = row * line
+        image_height, image_width = np.array(image.shape[:2]) / max(image.shape[:2])
+        x, y = left + (1 - image_width) / 2, top + (1 - image_height) / 2
+        axes.imshow(image, extent=(x, x + image_width, y + image_height, y), aspect="auto", interpolation="antialiased")
+        frame = {"fill": False, "edgecolor": class_colors(LABELS)[label], "linewidth": 2.5}
+        axes.add_patch(Rectangle((x, y), image_width, image_height, **frame))
+        axes.text(left + 0.5, top + 1.05, caption, ha="center", va="top", fontsize=8, linespacing=1.1)
+    return figure

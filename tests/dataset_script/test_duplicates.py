@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import imagehash
 import numpy as np
@@ -113,6 +114,25 @@ def test_every_held_out_split_is_searched_and_repeats_within_one_split_are_not_r
         test=[photo(2), photo(1).resize((64, 64))],
     )
     assert rows_of(find_duplicates(dataset)) == [(0, "validation", 2), (1, "validation", 2), (2, "test", 1)]
+
+
+def test_all_pairs_are_those_of_any_two_images_each_once():
+    repeated = {"train": [0, 0, 1, 0], "validation": [2, 2, 0], "test": [2, 3]}
+    dataset = dataset_of(**{split: [photo(seed) for seed in seeds] for split, seeds in repeated.items()})
+    images = [(split, index, seed) for split, seeds in repeated.items() for index, seed in enumerate(seeds)]
+    expected = {(a[:2], b[:2]) for a, b in itertools.combinations(images, 2) if a[2] == b[2]}
+    pairs = find_duplicates(dataset, all_pairs=True)
+    assert len(pairs) == len(expected)
+    assert {((pair.split_a, pair.index_a), (pair.split_b, pair.index_b)) for pair in pairs} == expected
+    assert all(pair.path_a == f"{pair.split_a}/{pair.index_a}.png" and pair.exact for pair in pairs)
+
+
+def test_all_pairs_within_one_split_are_searched_in_pieces_with_the_same_result(monkeypatch):
+    dataset = dataset_of(train=[photo(seed, 32) for seed in (0, 1, 2, 1, 0)])
+    whole = find_duplicates(dataset, all_pairs=True)
+    monkeypatch.setattr("dataset_script.duplicates._PAIRS_AT_ONCE", 4)
+    assert find_duplicates(dataset, all_pairs=True) == whole
+    assert [(pair.index_a, pair.index_b) for pair in whole] == [(1, 3), (0, 4)]
 
 
 def test_many_images_are_compared_in_pieces_with_the_same_result(monkeypatch):
