@@ -1,9 +1,13 @@
-"""Predicts expressions, exports models and pushes them to the Hub.
+"""Predicts expressions, measures, compares, exports and pushes models, studies recipes, audits data.
 
 involvit predict photos/ video.mp4 --faces --out results.csv
 involvit predict "faces/*.png" --model model.onnx
 involvit export outputs/faces --format onnx --quantize int8
 involvit push outputs/faces NAME --private
+involvit evaluate --model outputs/faces --model NAME=other/folder --data faces.zip --split group
+involvit robustness --model outputs/faces --data faces.zip
+involvit study --config configs/tiny.yaml --data faces.zip
+involvit audit --data faces.zip
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from .evaluation import command_line as evaluation
 
 if TYPE_CHECKING:  # the command line answers before the libraries are there
     from .predictor import ImageResult, Predictor
@@ -36,7 +42,7 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="involvit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -71,6 +77,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     push.add_argument("directory", metavar="DIR", type=Path, help="folder that train.py wrote")
     push.add_argument("repo_id", metavar="NAME", help="user/name on the Hub")
     push.add_argument("--private", action="store_true", help="only you can see it, if the repository is new")
+
+    evaluation.add_evaluation_commands(commands, _positive)
     return parser.parse_args(arguments)
 
 
@@ -218,10 +226,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(message)s")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
-    options = vars(_parse(arguments))
-    commands = {"predict": predict, "export": export, "push": push}
+    words = sys.argv[1:] if arguments is None else arguments
+    options = vars(_parse(words))
+    name = options.pop("command")
     try:
-        return commands[options.pop("command")](**options)
+        if name in evaluation.COMMANDS:
+            return evaluation.run(name, options, words)
+        return {"predict": predict, "export": export, "push": push}[name](**options)
     except (ValueError, OSError, ImportError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return MISTAKE
