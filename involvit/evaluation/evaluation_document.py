@@ -22,7 +22,7 @@ from .evaluation_figures import (
 from .figures import image_grid
 from .measurements import Comparison, ModelMeasurements
 from .published import PUBLISHED_ROWS
-from .report import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points
+from .report import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points, points_interval
 
 SCORES = {
     "accuracy": "Accuracy",
@@ -169,9 +169,9 @@ def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> S
                     (
                         comparison.first,
                         comparison.second,
-                        _difference(comparison.accuracy),
+                        points_interval(comparison.accuracy.value, comparison.accuracy.low, comparison.accuracy.high),
                         p_value(comparison.accuracy.p_value),
-                        _difference(comparison.macro_f1),
+                        points_interval(comparison.macro_f1.value, comparison.macro_f1.low, comparison.macro_f1.high),
                         p_value(comparison.macro_f1.p_value),
                         f"{comparison.disagreement.only_a:,}, {comparison.disagreement.only_b:,}",
                         p_value(comparison.disagreement.p_value),
@@ -188,10 +188,6 @@ def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> S
             ),
         ],
     )
-
-
-def _difference(difference: Any) -> str:
-    return f"{points(difference.value)} [{points(difference.low)}, {points(difference.high)}]"
 
 
 def _per_class(models: Mapping[str, ModelMeasurements]) -> Section:

@@ -170,6 +170,11 @@ def points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
+def points_interval(value: float, low: float, high: float) -> str:
+    """Returns a difference of two shares with its interval in points, as in `+1.5 [−1.0, +4.6]`."""
+    return f"{points(value)} [{points(low)}, {points(high)}]"
+
+
 def p_value(value: float) -> str:
     """Returns a probability as papers print it: three decimals, `<0.001` below."""
     return "-" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"

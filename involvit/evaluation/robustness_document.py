@@ -10,7 +10,7 @@ from dataset_script.rendered_faces import rendered_faces
 
 from .corruptions import SEVERITIES, SIDE, Corruption, corrupt
 from .figures import new_figure, series_style, tidy
-from .report import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points
+from .report import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points_interval
 from .robustness import OVERALL, Comparison, Estimate, Measurement, ModelRobustness, TestedDifference
 
 _SIGNIFICANT = 0.05
@@ -123,9 +123,9 @@ def _families(
             [
                 comparison.scope,
                 comparison.model,
-                _signed(comparison.accuracy),
+                points_interval(comparison.accuracy.value, comparison.accuracy.low, comparison.accuracy.high),
                 p_value(comparison.accuracy.corrected_p_value),
-                _signed(comparison.drop),
+                points_interval(comparison.drop.value, comparison.drop.low, comparison.drop.high),
                 p_value(comparison.drop.corrected_p_value),
             ]
             for comparison in comparisons
@@ -157,7 +157,8 @@ def _verdict(comparison: Comparison, first: str) -> str:
 
 def _tested(difference: TestedDifference) -> str:
     p = p_value(difference.corrected_p_value)
-    return f"{_signed(difference)} points, p {p if p.startswith('<') else '= ' + p}"
+    gap = points_interval(difference.value, difference.low, difference.high)
+    return f"{gap} points, p {p if p.startswith('<') else '= ' + p}"
 
 
 def _condition_table(summary: Mapping[str, ModelRobustness], corruptions: Sequence[Corruption]) -> Table:
@@ -241,10 +242,6 @@ def _sheet_line(image: np.ndarray, corruption: Corruption, seed: int) -> np.ndar
 
 def _interval(estimate: Estimate) -> str:
     return interval(estimate.value, (estimate.low, estimate.high))
-
-
-def _signed(difference: TestedDifference) -> str:
-    return f"{points(difference.value)} [{points(difference.low)}, {points(difference.high)}]"
 
 
 def _number(count: int, noun: str) -> str:
