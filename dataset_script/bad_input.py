@@ -30,6 +30,7 @@ class BadInput:
         self.source = source
         self.on_error = on_error
         self.left_out: list[str] = []
+        self.notes: list[str] = []
 
     def add(self, name: str, problem: str) -> None:
         """Records one file, row or folder that is left out.
@@ -47,11 +48,18 @@ class BadInput:
             )
         self.left_out.append(f"{name} {problem}")
 
+    def note(self, text: str) -> None:
+        """Has the report say what a reader leaves out by rule, though nothing is wrong with it.
+
+        Args:
+            text (`str`): begins with "left out".
+        """
+        self.notes.append(text)
+
     def report(self) -> str:
-        """Returns how many pieces were left out and which, one a line; the empty string for none."""
-        if not self.left_out:
-            return ""
-        return "\n".join([f"left out {len(self.left_out)}:", *(f"- {line}" for line in self.left_out)])
+        """Returns the notes, how many pieces were left out and which, one a line; the empty string for none."""
+        listed = [f"left out {len(self.left_out)}:", *(f"- {line}" for line in self.left_out)] if self.left_out else []
+        return "\n".join(self.notes + listed)
 
 
 def image_problem(data: bytes) -> str | None:

@@ -38,6 +38,8 @@ class Face:
         label (`int`): index into `LABELS`, or -1 where the source gives none (test part only).
         read (`Callable[[], bytes]`): returns the encoded image; a ValueError says why it cannot.
         group (`str`, *optional*): film or person; None leaves it to the file name.
+        votes (`tuple[float, ...]`, *optional*): what share of several people chose each of `LABELS`; sums to 1.
+        vote_counts (`tuple[int, ...]`, *optional*): how many people gave each of `votes.ANSWERS`.
     """
 
     part: str
@@ -45,6 +47,8 @@ class Face:
     label: int
     read: Callable[[], bytes]
     group: str | None = None
+    votes: tuple[float, ...] | None = None
+    vote_counts: tuple[int, ...] | None = None
 
 
 def part_of(name: str) -> str | None:

@@ -57,7 +57,12 @@ def read_fer2013_csv(tree: FileTree, name: str, bad: BadInput) -> list[Face]:
     Returns:
         `list[Face]`: by part, in the order of the rows; the path is `NAME#LINE`.
     """
-    faces = []
+    faces = [face for face in read_rows(tree, name, bad) if face is not None]
+    return sorted(faces, key=lambda face: PARTS.index(face.part))
+
+
+def read_rows(tree: FileTree, name: str, bad: BadInput) -> Iterator[Face | None]:
+    """Yields the face of each row in turn, and None for one that went to `bad`; see `read_fer2013_csv`."""
     with naming_damage(f"{tree.root}: {name}"), tree.files[name]() as file:
         for line, row in tqdm(_rows(file), desc=f"Reading {name}", unit=" rows"):
             path = f"{name}#{line}"
@@ -65,9 +70,9 @@ def read_fer2013_csv(tree: FileTree, name: str, bad: BadInput) -> list[Face]:
                 part, label, png = _parse(row)
             except ValueError as error:
                 bad.add(path, str(error))
+                yield None
             else:
-                faces.append(Face(part, path, label, partial(bytes, png), group=path))
-    return sorted(faces, key=lambda face: PARTS.index(face.part))
+                yield Face(part, path, label, partial(bytes, png), group=path)
 
 
 def _columns(header: list[str]) -> list[str]:

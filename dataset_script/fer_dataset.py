@@ -19,6 +19,7 @@ from datasets import (
     Features,
     GeneratorBasedBuilder,
     Image,
+    List,
     SplitGenerator,
     Value,
     Version,
@@ -33,15 +34,22 @@ from .class_folders import read_class_folders
 from .duplicates import drop_all_duplicates
 from .faces import PARTS, TEST, TRAIN, VALIDATION, Face, compile_group_pattern, encode_png, group_of
 from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
+from .fer_plus import find_label_files, find_votes_csv, read_label_files, read_votes_csv
 from .file_tree import fingerprint, open_file_tree
 from .labels import LABELS
 from .rendered_faces import rendered_faces
 from .splits import split_indices
 from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
+from .votes import ANSWERS, one_hot
 
 logger = logging.getLogger(__name__)
 
 RENDERED = "rendered"
+VOTE_FEATURES = {
+    "votes": List(Value("float32"), length=len(LABELS)),
+    "vote_counts": List(Value("int32"), length=len(ANSWERS)),
+}
+"""Columns of data whose faces were judged by several people."""
 _DRAWING = ("action_units", "face_geometry", "face_painter", "rendered_faces")
 SPLITS = ("official", "random", "stratified", "group", "kfold", "group_kfold")
 
@@ -63,7 +71,9 @@ class FERConfig(BuilderConfig):
 
 
 class FERDataset(GeneratorBasedBuilder):
-    """Reads a source into rows of `image`, `label`, `group` and `path`, with the parts that the source itself has.
+    """Reads a source into rows of `image`, `label`, `group`, `path` and, where it has them, `votes` and `vote_counts`.
+
+    The parts are those that the source itself has.
 
     Images keep their encoded bytes. Each is decoded once to see that it can be. What is left out with
     `on_error="skip"` is listed in the data set's `info.description`.
@@ -94,6 +104,8 @@ class FERDataset(GeneratorBasedBuilder):
         else:
             parts = _by_part(_read_source(config.data, self._cache_dir_root, self._bad), config.data)
             lengths = {part: len(faces) for part, faces in parts.items()}
+            if any(face.votes is not None for faces in parts.values() for face in faces):
+                self.info.features |= VOTE_FEATURES
         generators = []
         for part, faces in parts.items():
             generator = SplitGenerator(part, gen_kwargs={"faces": faces})
@@ -112,15 +124,16 @@ class FERDataset(GeneratorBasedBuilder):
             if problem is not None:
                 self._bad.add(face.path, problem)
                 continue
-            yield (
-                Key(0, index),
-                {
-                    "image": {"bytes": data, "path": PurePosixPath(face.path).name},
-                    "label": face.label,
-                    "group": group_of(face.path, pattern) if face.group is None else face.group,
-                    "path": face.path,
-                },
-            )
+            row = {
+                "image": {"bytes": data, "path": PurePosixPath(face.path).name},
+                "label": face.label,
+                "group": group_of(face.path, pattern) if face.group is None else face.group,
+                "path": face.path,
+            }
+            if "votes" in self.info.features:
+                row["votes"] = one_hot(face.label) if face.votes is None else face.votes
+                row["vote_counts"] = face.vote_counts
+            yield Key(0, index), row
         self.info.description = self._bad.report()
 
 
@@ -145,13 +158,13 @@ def load_fer_dataset(
     content take them from there, whatever the split.
 
     Args:
-        data (`str` or `Path`): a folder, zip or tar of class folders or with FER2013's csv, that csv itself, a folder
-            or file that `datasets` can load with the columns `image` and `label`, the Hub id of such a data set, or the
+        data (`str` or `Path`): a folder, zip or tar of class folders, with FER2013's csv or with FER+ in either of its
+            forms (see `fer_plus`), FER2013's csv itself, a folder or file that `datasets` can load with the columns `image` and `label`, the Hub id of such a data set, or the
             word `"rendered"` for drawn faces.
         split (`str`, *optional*): `"official"` (the parts the data comes in), `"random"`, `"stratified"`, `"group"` (no
-            film or person in both), `"kfold"` (stratified) or `"group_kfold"`. None is official where the data has a
-            training and a validation part, else stratified. All but official pool these two parts and split anew;
-            a test part is left as it is.
+            film or person in both), `"kfold"` (stratified), `"group_kfold"` or `"train"` (nothing is held out, for a
+            source of several). None is official where the data has a training and a validation part, else stratified.
+            All but official pool these two parts and split anew; a test part is left as it is.
         seed (`int`): of the split, and of the rendered faces.
         validation_fraction (`float`): share of the images for validation, in (0, 1); official and k-fold splits have
             their own.
@@ -170,16 +183,18 @@ def load_fer_dataset(
         cache_dir (`str` or `Path`, *optional*): another place for the cache.
 
     Returns:
-        `DatasetDict`: `train`, `validation` and, where the data has one, `test`, ordered by path, with `image` (the
+        `DatasetDict`: `train`, `validation` (but with the split `"train"`) and, where the data has one, `test`, ordered by path, with `image` (the
         original encoded bytes), `label` (`ClassLabel` of `LABELS`; -1 in a test part without labels), `group` (`str`)
-        and `path` (`str`, inside the source).
+        and `path` (`str`, inside the source). Where several people judged the faces, `label` is their majority, and
+        there are `votes` (seven floats that sum to 1, see `votes.distribution`) and `vote_counts` (ten ints, how many
+        people gave each of `votes.ANSWERS`; None where only a label or a distribution is known).
 
     Raises:
         FileNotFoundError: if `data` is no existing path and cannot be had from the Hub.
         ValueError: for anything else that cannot be used; the message names the file and says what to do.
     """
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split is {split!r}; it is one of {', '.join(SPLITS)}.")
+    if split not in (None, *SPLITS, TRAIN):
+        raise ValueError(f"split is {split!r}; it is one of {', '.join((*SPLITS, TRAIN))}.")
     compile_group_pattern(group_pattern)
     cache_dir = None if cache_dir is None else str(Path(cache_dir).expanduser())
     data = _locate(str(data))
@@ -216,6 +231,9 @@ def load_fer_dataset(
                 f"{data} has no official training and validation parts; choose another split: {', '.join(SPLITS[1:])}."
             )
         dataset = parts
+    elif split == TRAIN:
+        dataset = parts | {TRAIN: pool}
+        dataset.pop(VALIDATION, None)
     else:
         train, validation = split_indices(
             labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold
@@ -259,8 +277,13 @@ def _read_source(data: str, cache_dir: str, bad: BadInput) -> list[Face]:
     if not path.exists() or is_table(path):
         return read_table(load_table(data, cache_dir), bad)
     tree = open_file_tree(path, bad)
+    if label_files := find_label_files(tree):
+        return read_label_files(tree, label_files, bad)
     csv = find_fer2013_csv(tree)
-    return read_class_folders(tree, bad) if csv is None else read_fer2013_csv(tree, csv, bad)
+    if csv is None:
+        return read_class_folders(tree, bad)
+    votes = find_votes_csv(tree, csv)
+    return read_fer2013_csv(tree, csv, bad) if votes is None else read_votes_csv(tree, votes, csv, bad)
 
 
 def _by_part(faces: list[Face], data: str) -> dict[str, tuple[Face, ...]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from .duplicates import drop_all_duplicates
-from .faces import TEST, TRAIN
-from .fer_dataset import load_fer_dataset
+from .faces import TEST, TRAIN, VALIDATION
+from .fer_dataset import VOTE_FEATURES, load_fer_dataset
+from .votes import one_hot
+
+logger = logging.getLogger(__name__)
 
 
 def load_joined_datasets(
@@ -20,14 +24,17 @@ def load_joined_datasets(
 
     Args:
         sources (`Mapping[str, Mapping[str, Any]]`): name of each source -> arguments of `load_fer_dataset`, `data`
-            among them, and `repeat` (`int`, 1 by default), how often its training images stand in the joined part.
+            among them, and `repeat` (`int`, 1 by default), how often its training images stand in the joined part. With
+            the split `"train"` all images of a source are for training, but for those of the films or persons that
+            another source holds out: their names are taken to mean the same in both.
         drop_duplicates (`bool`): whether to drop the training images of any source that are exact or near duplicates of
             a held-out image of any source.
         **defaults: arguments of `load_fer_dataset` for the sources that do not give their own.
 
     Returns:
         `DatasetDict`: `train`, `validation` and, where all sources have one, `test`, with the columns of
-        `load_fer_dataset` and `source` (`str`). `path` and `group` begin with the source's name and a slash.
+        `load_fer_dataset` and `source` (`str`). `path` and `group` begin with the source's name and a slash. Where one
+        source has `votes`, the label of an image of another stands for all votes.
 
     Raises:
         FileNotFoundError: if the data of a source is no existing path and cannot be had from the Hub.
@@ -46,10 +53,23 @@ def load_joined_datasets(
         if not isinstance(repeats[name], int) or repeats[name] < 1:
             raise ValueError(f"the source {name} has repeat {repeats[name]!r}; it is a whole number from 1.")
         arguments = {key: value for key, value in {**defaults, **arguments}.items() if key != "repeat"}
-        dataset = load_fer_dataset(**arguments)
-        loaded[name] = DatasetDict({part: _mark(rows, name) for part, rows in dataset.items()})
-    parts = [part for part in next(iter(loaded.values())) if part != TEST or all(TEST in d for d in loaded.values())]
-    joined = DatasetDict({part: concatenate_datasets([dataset[part] for dataset in loaded.values()]) for part in parts})
+        loaded[name] = load_fer_dataset(**arguments)
+    measured = [dataset for dataset in loaded.values() if VALIDATION in dataset]
+    if not measured:
+        raise ValueError("every source has the split 'train'; at least one must hold out images to measure on.")
+    held_out = {group for dataset in measured for part in dataset if part != TRAIN for group in dataset[part]["group"]}
+    for name, dataset in loaded.items():
+        if VALIDATION not in dataset:
+            dataset[TRAIN] = _all_but(dataset[TRAIN], held_out, name)
+    has_votes = any("votes" in dataset[TRAIN].column_names for dataset in loaded.values())
+    marked = [
+        DatasetDict({part: _mark(rows, name, has_votes) for part, rows in dataset.items()})
+        for name, dataset in loaded.items()
+    ]
+    parts = [TRAIN, VALIDATION, *([TEST] if all(TEST in dataset for dataset in measured) else [])]
+    joined = DatasetDict(
+        {part: concatenate_datasets([dataset[part] for dataset in marked if part in dataset]) for part in parts}
+    )
     if drop_duplicates:
         joined = drop_all_duplicates(joined, " + ".join(sources))
     names = joined[TRAIN]["source"][:]
@@ -57,13 +77,32 @@ def load_joined_datasets(
     return joined
 
 
-def _mark(rows: Dataset, name: str) -> Dataset:
-    """Adds the source to the rows of a part, without touching their images."""
-    marks = {
-        "path": [f"{name}/{path}" for path in rows["path"][:]],
-        "group": [f"{name}/{group}" for group in rows["group"][:]],
+def _all_but(rows: Dataset, held_out: set[str], name: str) -> Dataset:
+    """Leaves out the images of some groups, and logs how many went."""
+    kept = [row for row, group in enumerate(rows["group"]) if group not in held_out]
+    if len(kept) < rows.num_rows:
+        logger.warning(
+            "%s: left out %d of %d images, of films or persons that another source holds out.",
+            name,
+            rows.num_rows - len(kept),
+            rows.num_rows,
+        )
+    return rows.select(kept)
+
+
+def _mark(rows: Dataset, name: str, has_votes: bool) -> Dataset:
+    """Adds the source, and the votes if some source has them, to the rows of a part, without touching their images."""
+    columns: dict[str, list] = {
+        "path": [f"{name}/{path}" for path in rows["path"]],
+        "group": [f"{name}/{group}" for group in rows["group"]],
         "source": [name] * rows.num_rows,
     }
-    rows = rows.select_columns(["image", "label"])
-    marked = Dataset.from_dict(marks, features=Features(dict.fromkeys(marks, Value("string"))))
-    return concatenate_datasets([rows, marked], axis=1)
+    features = dict.fromkeys(columns, Value("string"))
+    kept = ["image", "label"]
+    if "votes" in rows.column_names:
+        kept += VOTE_FEATURES
+    elif has_votes:
+        columns |= {"votes": [one_hot(label) for label in rows["label"]], "vote_counts": [None] * rows.num_rows}
+        features |= VOTE_FEATURES
+    marks = Dataset.from_dict(columns, features=Features(features))
+    return concatenate_datasets([rows.select_columns(kept), marks], axis=1)

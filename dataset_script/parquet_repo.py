@@ -12,6 +12,7 @@ from datasets.splits import SplitDict, SplitInfo
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from .labels import LABELS
+from .votes import ANSWERS
 
 MAX_SHARD_BYTES = 500 * 10**6
 CONTENT = ("README.md", "data")
@@ -74,6 +75,14 @@ def _card_text(dataset: DatasetDict, name: str, made_by: str) -> str:
         "- `label`: the class, numbered in the order above; -1 where the source gives none",
         "- `group`: the film or person the image shows; the image's own path where the source does not tell",
         "- `path`: the image's name in the source",
+    ]
+    if "votes" in dataset["train"].column_names:
+        lines += [
+            "- `votes`: what share of several people chose each class, in the order above; the label is their majority.",
+            "  Answers of a single person and other answers are left out",
+            f"- `vote_counts`: how many people answered {', '.join(ANSWERS)}",
+        ]
+    lines += [
         "",
         "## How it was made",
         "",

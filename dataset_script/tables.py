@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from huggingface_hub import constants, get_session
 from .bad_input import BadInput
 from .faces import PARTS, TEST, TRAIN, UNLABELLED, Face, part_of
 from .labels import LABELS, canonical_label, is_class_name
+from .votes import checked_counts, checked_distribution
 
 ADVICE = (
     f"Give the path of a folder, zip or tar of class folders ({', '.join(LABELS)}), of fer2013.csv or of a folder of "
@@ -71,7 +73,7 @@ def load_table(data: str, cache_dir: str | None) -> DatasetDict:
 
 
 def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
-    """Reads rows with an `image` and a `label`; columns `group` and `path` are kept where they are there.
+    """Reads rows with an `image` and a `label`; `group`, `path`, `votes` and `vote_counts` are kept where there are any.
 
     Labels are strings, or numbers whose names the `label` column (a `ClassLabel`) carries; they are matched by name. In
     a test part -1 or None stands for no label.
@@ -99,13 +101,23 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
         labels = _canonical_ids(table, split, bad)
         groups = table["group"] if "group" in table.column_names else None
         paths = table["path"] if "path" in table.column_names else None
+        votes, vote_counts = (table[name] if name in table.column_names else None for name in ("votes", "vote_counts"))
         for index, (name, label) in enumerate(labels):
             path = str(paths[index]) if paths else f"{split}/{index:06d}"
             if label is None or (label == UNLABELLED and part != TEST):
                 bad.add(path, "has no label" if name is None else f"is of the unknown class {name!r}")
                 continue
             group = str(groups[index]) if groups else None
-            faces.append(Face(part, path, label, partial(_image_bytes, images, index), group))
+            face = Face(part, path, label, partial(_image_bytes, images, index), group)
+            try:
+                if votes and votes[index] is not None:
+                    face = replace(face, votes=checked_distribution(votes[index]))
+                if vote_counts and vote_counts[index] is not None:
+                    face = replace(face, vote_counts=checked_counts(vote_counts[index]))
+            except ValueError as error:
+                bad.add(path, str(error))
+            else:
+                faces.append(face)
     return sorted(faces, key=lambda face: PARTS.index(face.part))
 
 

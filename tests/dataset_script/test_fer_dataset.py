@@ -94,6 +94,12 @@ def test_other_splits_pool_the_labelled_parts_and_leave_the_test_part(load, writ
     assert dataset["validation"].num_rows > 0
 
 
+def test_the_split_train_holds_nothing_out_but_a_test_part(load, write_source, parted_files):
+    dataset = load(write_source(parted_files), "train")
+    assert set(dataset) == {"train", "test"}
+    assert set(dataset["train"]["path"]) == {name for name in parted_files if not name.startswith("test")}
+
+
 def test_official_on_data_without_parts_names_the_other_choices(load, write_source, class_files):
     with pytest.raises(ValueError, match=r"no official .*random, stratified, group, kfold, group_kfold"):
         load(write_source(class_files), "official")

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from datasets import Dataset, Features, Image, Value
 
 from dataset_script import LABELS, load_joined_datasets
+from dataset_script.fer_dataset import VOTE_FEATURES
 
 
 @pytest.fixture
@@ -60,6 +62,42 @@ def test_arguments_given_for_all_hold_where_a_source_has_none(sources):
     assert not set(with_groups["train"]["group"]) & set(with_groups["validation"]["group"])
 
 
+def test_a_source_for_training_only_gives_all_but_the_persons_that_another_holds_out(sources):
+    sources["two"]["split"] = "train"
+    joined = load_joined_datasets(sources)
+    assert set(joined["validation"]["source"]) == {"one"}
+    held_out = {group.removeprefix("one/") for group in joined["validation"]["group"]}
+    others = {"Person0", "Person1", "Copy"} - held_out
+    of_two = [group for group in joined["train"]["group"] if group.startswith("two/")]
+    assert held_out and set(of_two) == {f"two/{person}" for person in others}
+    assert len(of_two) == sum({"Person0": 7, "Person1": 7, "Copy": 1}[person] for person in others)
+
+
+def test_votes_stay_and_a_label_stands_for_all_votes_where_a_source_has_none(sources, tmp_path, encoded):
+    people = [6, 0, 0, 0, 0, 0, 2, 1, 1, 0]
+    rows = {
+        "image": [{"bytes": encoded(1000 + index, size=48), "path": None} for index in range(8)],
+        "label": ["Angry", "Happy"] * 4,
+        "votes": [[0.75, 0, 0, 0, 0, 0, 0.25]] * 8,
+        "vote_counts": [people] * 8,
+    }
+    features = Features({"image": Image(), "label": Value("string"), **VOTE_FEATURES})
+    (tmp_path / "voted").mkdir()
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "voted" / "train.parquet")
+    joined = load_joined_datasets(
+        {"voted": {"data": str(tmp_path / "voted"), "split": "random"}, "one": sources["one"]}
+    )
+    for rows in joined.values():
+        for row in rows.select_columns(["source", "label", "votes", "vote_counts"]):
+            if row["source"] == "voted":
+                assert row["votes"] == [0.75, 0, 0, 0, 0, 0, 0.25]
+                assert row["vote_counts"] == people
+            else:
+                assert row["votes"] == [float(index == row["label"]) for index in range(7)]
+                assert row["vote_counts"] is None
+        assert set(rows["source"]) == {"voted", "one"}
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -69,6 +107,7 @@ def test_arguments_given_for_all_hold_where_a_source_has_none(sources):
         ({"one": {"data": "x", "splits": "group"}}, "the source one has no argument splits; it takes data, split"),
         ({"one": {"data": "x", "repeat": 0}}, "the source one has repeat 0"),
         ({"one": {"data": "x", "drop_duplicates": True}}, "no argument drop_duplicates"),
+        ({"one": {"data": "rendered", "rendered_images": 14, "split": "train"}}, "at least one must hold out images"),
     ],
     ids=str,
 )

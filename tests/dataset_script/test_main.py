@@ -63,6 +63,24 @@ def test_build_writes_what_load_dataset_reads_without_our_code(run, parted_sourc
     }
 
 
+def test_votes_go_out_and_in_and_are_explained(run, write_source, encoded, tmp_path):
+    people = {"Angry": "0,0,0,0,6,0,3,1,0,0", "Sad": "2,0,0,8,0,0,0,0,0,0"}
+    files = {}
+    for part in ("FER2013Train", "FER2013Valid"):
+        files[f"{part}/label.csv"] = "\n".join(f'{k}.png,"(0, 0, 8, 8)",{v}' for k, v in people.items()).encode()
+        files |= {f"{part}/{name}.png": encoded(seed) for seed, name in enumerate(people)}
+    source = write_source(files)
+    assert run("build", "--data", source, "--out", tmp_path / "built") == 0
+    assert "`votes`" in (tmp_path / "built/README.md").read_text()
+    expected = load_fer_dataset(source, cache_dir=tmp_path / "cache")
+    assert expected["train"]["vote_counts"][0] == [6, 0, 3, 0, 0, 0, 0, 1, 0, 0]
+    plain = load_dataset(str(tmp_path / "built"), cache_dir=tmp_path / "hf")
+    again = load_fer_dataset(tmp_path / "built", cache_dir=tmp_path / "cache")
+    for part, rows in expected.items():
+        for name in ("label", "votes", "vote_counts", "path"):
+            assert plain[part][name][:] == rows[name][:] == again[part][name][:]
+
+
 def test_a_large_part_is_cut_into_shards_that_load_in_order(run, parted_source, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_repo, "MAX_SHARD_BYTES", 500)
     assert run("build", "--data", parted_source, "--out", tmp_path / "built") == 0

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, concatenate_datasets
 
 from dataset_script.bad_input import BadInput
 from dataset_script.tables import is_hub_id, is_table, read_table
@@ -61,6 +61,37 @@ def test_group_and_path_columns_are_kept(encoded):
     rows = table(encoded, ["sad", "sad"], Value("string"), group=["Ann", "Bob"], path=["s/1.png", "s/2.png"])
     faces = read_table(DatasetDict(train=rows), BAD_STOP)
     assert [(face.group, face.path) for face in faces] == [("Ann", "s/1.png"), ("Bob", "s/2.png")]
+
+
+VOTES = {"votes": [[0.0, 0, 0, 0.75, 0, 0, 0.25], None], "vote_counts": [[0, 0, 0, 6, 0, 0, 2, 1, 1, 0], None]}
+
+
+def with_votes(encoded, **changes):
+    """Two rows, the first of which has votes."""
+    features = Features({"votes": List(Value("float64")), "vote_counts": List(Value("int32"))})
+    rows = table(encoded, ["happy", "sad"], Value("string"))
+    return concatenate_datasets([rows, Dataset.from_dict({**VOTES, **changes}, features=features)], axis=1)
+
+
+def test_votes_are_kept_where_a_row_has_them(encoded):
+    first, second = read_table(DatasetDict(train=with_votes(encoded)), BAD_STOP)
+    assert (first.votes, first.vote_counts) == ((0, 0, 0, 0.75, 0, 0, 0.25), (0, 0, 0, 6, 0, 0, 2, 1, 1, 0))
+    assert (second.votes, second.vote_counts) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"votes": [[0.0, 0, 0, 6, 0, 0, 2], None]}, "train/000000 has the votes .* not 7 shares that sum to 1"),
+        ({"vote_counts": [None, [1] * 7]}, "train/000001 has the votes .* not 10 whole numbers"),
+    ],
+    ids=["counts for shares", "seven counts"],
+)
+def test_votes_of_another_form_stop_or_are_skipped(encoded, changes, problem):
+    rows = DatasetDict(train=with_votes(encoded, **changes))
+    with pytest.raises(ValueError, match=problem):
+        read_table(rows, BAD_STOP)
+    assert len(read_table(rows, BadInput("source", "skip"))) == 1
 
 
 def test_image_files_that_the_table_only_points_to_are_read(tmp_path, encoded):

@@ -1,0 +1,169 @@
+"""FER+: FER2013's images with the votes of ten people (Barsoum et al., ICMI 2016, arXiv 1608.01041), in both its forms.
+
+- as its script lays it out: folders `FER2013Train`, `FER2013Valid` and `FER2013Test`, each with images and a `label.csv`
+- as it is published: `fer2013new.csv`, whose rows are those of `fer2013.csv` beside it
+
+A face counts where one of the seven classes has the majority (see `votes.majority`). All others, those on which people
+do not agree and those that most people call unknown, contemptuous or no face, are left out, and counted in the log.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from .bad_input import BadInput
+from .faces import PARTS, Face, encode_png, part_of
+from .fer2013_csv import read_rows
+from .file_tree import FileTree, naming_damage
+from .labels import LABELS
+from .votes import ANSWERS, checked_counts, distribution, majority
+
+# The counts of a row stand in the order neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown,
+# NF (not a face). This is the place of each of `ANSWERS` among them.
+_PLACES = (4, 5, 6, 1, 3, 2, 0, 7, 8, 9)
+_BOX = re.compile(r"\(\s*(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\s*\)")
+Box = tuple[int, int, int, int]
+
+
+def find_label_files(tree: FileTree) -> list[str]:
+    """Returns the names of the files `label.csv` that lie in folders named after a part, such as `FER2013Train`."""
+    return [name for name in tree.files if PurePosixPath(name).name == "label.csv" and _part(name) is not None]
+
+
+def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> list[Face]:
+    """Reads the faces that the files `label.csv` list, a row each: name of the image, box of the face, ten counts.
+
+    Args:
+        tree (`FileTree`): holds them and the images.
+        names (`Sequence[str]`): those from `find_label_files`.
+        bad (`BadInput`): receives rows of another form and images that are not there.
+
+    Returns:
+        `list[Face]`: by part, in the order of the rows, each a group of its own.
+    """
+    faces, unclear = [], Counter[str]()
+    for name in names:
+        for line, (image_name, *fields) in _rows(tree, name):
+            path = str(PurePosixPath(name).with_name(image_name.strip()))
+            try:
+                if path not in tree.files:
+                    raise ValueError(f"is not there, though line {line} of {name} lists it")
+                read = partial(_read_box, tree, path, _parse_box(fields[0] if fields else ""))
+                face = _with_votes(Face(_part(name), path, 0, read, group=path), fields[1:], unclear)
+            except ValueError as error:
+                bad.add(path, str(error))
+                continue
+            if face is not None:
+                faces.append(face)
+    return _finish(faces, unclear, bad)
+
+
+def find_votes_csv(tree: FileTree, faces_csv: str) -> str | None:
+    """Returns the name of the `fer2013new.csv` that lies beside `fer2013.csv`, or None."""
+    name = str(PurePosixPath(faces_csv).with_name("fer2013new.csv"))
+    return name if name in tree.files else None
+
+
+def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> list[Face]:
+    """Reads the images of `fer2013.csv` with the votes of the same rows of `fer2013new.csv`.
+
+    Args:
+        tree (`FileTree`): holds both.
+        name (`str`): `fer2013new.csv`: `Usage`, the image's name, which is empty where there is no face, ten counts.
+        faces_csv (`str`): `fer2013.csv`.
+        bad (`BadInput`): receives rows of another form.
+
+    Returns:
+        `list[Face]`: by part, in the order of the rows; the path is `NAME#LINE` of `fer2013.csv`.
+
+    Raises:
+        ValueError: if the two do not have the same rows.
+    """
+    _, *votes = _rows(tree, name)
+    images = list(read_rows(tree, faces_csv, bad))
+    if len(votes) != len(images):
+        raise ValueError(
+            f"{tree.root}: {name} has {len(votes)} rows and {faces_csv} {len(images)}; they must have the same rows."
+        )
+    faces, unclear = [], Counter[str]()
+    for image, (line, (usage, *fields)) in zip(images, votes, strict=True):
+        if image is None:
+            continue
+        if part_of(usage.strip()) != image.part:
+            raise ValueError(
+                f"{tree.root}: line {line} of {name} is of {usage!r}, that row of {faces_csv} is not; they must have "
+                f"the same rows in the same order."
+            )
+        if fields and not fields[0].strip():
+            unclear["without a face"] += 1
+            continue
+        try:
+            face = _with_votes(image, fields[1:], unclear)
+        except ValueError as error:
+            bad.add(f"{name}#{line}", str(error))
+            continue
+        if face is not None:
+            faces.append(face)
+    return _finish(faces, unclear, bad)
+
+
+def _part(name: str) -> str | None:
+    return part_of(PurePosixPath(name).parent.name.lower().removeprefix("fer2013"))
+
+
+def _rows(tree: FileTree, name: str) -> Iterator[tuple[int, list[str]]]:
+    """The line number and the fields of each row that is not empty."""
+    with naming_damage(f"{tree.root}: {name}"), tree.files[name]() as file:
+        reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline=""))
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+
+
+def _with_votes(face: Face, fields: Sequence[str], unclear: Counter[str]) -> Face | None:
+    """The face with its ten counts, or None where no class has the majority; `unclear` counts those."""
+    if len(fields) != len(_PLACES):
+        raise ValueError(f"has {len(fields)} counts of votes, not {len(_PLACES)}")
+    counts = checked_counts([fields[place] for place in _PLACES])
+    label = majority(counts)
+    if label is None:
+        unclear["without a majority"] += 1
+    elif label >= len(LABELS):
+        unclear[f"with the majority for {ANSWERS[label]!r}"] += 1
+    else:
+        return replace(face, label=label, votes=distribution(counts), vote_counts=counts)
+    return None
+
+
+def _finish(faces: list[Face], unclear: Counter[str], bad: BadInput) -> list[Face]:
+    if unclear:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unclear.items()))
+        bad.note(f"left out {unclear.total():,} faces by the votes: {kinds}")
+    return sorted(faces, key=lambda face: PARTS.index(face.part))
+
+
+def _parse_box(text: str) -> Box:
+    match = _BOX.fullmatch(text.strip())
+    left, top, right, bottom = map(int, match.groups()) if match else (0, 0, 0, 0)
+    if left >= right or top >= bottom:
+        raise ValueError(f"has the box {text!r}, not one like '(0, 0, 48, 48)'")
+    return left, top, right, bottom
+
+
+def _read_box(tree: FileTree, path: str, box: Box) -> bytes:
+    """The bytes of an image, cut to the box where that is not the whole."""
+    data = tree.read(path)
+    try:
+        image = Image.open(io.BytesIO(data))
+        return data if box == (0, 0, *image.size) else encode_png(image.crop(box))
+    except OSError:  # whoever reads the rows says what is wrong with the image
+        return data

@@ -1,0 +1,89 @@
+"""What several people say of one face: counts of their answers, the distribution they make, and the majority.
+
+E. Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution",
+ICMI 2016, arXiv 1608.01041 (FER+): ten people looked at each face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .labels import LABELS
+
+ANSWERS = (*LABELS, "Contempt", "Unknown", "Not a face")
+"""What a person can answer. The classes come first, in the order of their ids."""
+MAX_ERROR = 1e-3
+"""How far a distribution may be from a sum of 1."""
+
+
+def without_noise(counts: Sequence[int]) -> tuple[int, ...]:
+    """Drops answers that only one person gave, as the FER+ paper does.
+
+    Args:
+        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`.
+    """
+    return tuple(count if count > 1 else 0 for count in counts)
+
+
+def majority(counts: Sequence[int]) -> int | None:
+    """Returns the answer that most people gave, as an index into `ANSWERS`; None where two or more share the lead.
+
+    Answers of a single person do not count.
+
+    Args:
+        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`.
+    """
+    counts = without_noise(counts)
+    most = max(counts)
+    return counts.index(most) if most and counts.count(most) == 1 else None
+
+
+def distribution(counts: Sequence[int]) -> tuple[float, ...]:
+    """Returns the share of each class among the votes for classes; the other answers are left out.
+
+    Args:
+        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`; a class is among those that two or more
+            people gave.
+
+    Returns:
+        `tuple[float, ...]`: seven floats that sum to 1.
+    """
+    of_classes = without_noise(counts)[: len(LABELS)]
+    return tuple(count / sum(of_classes) for count in of_classes)
+
+
+def one_hot(label: int) -> tuple[float, ...]:
+    """Returns the distribution that a single label stands for: seven floats that sum to 1."""
+    return tuple(float(index == label) for index in range(len(LABELS)))
+
+
+def checked_distribution(votes: Sequence[float]) -> tuple[float, ...]:
+    """Returns seven shares as they are.
+
+    Raises:
+        ValueError: if they are not seven numbers from 0 on that sum to 1, worded for `BadInput.add`.
+    """
+    values = np.asarray(votes, dtype=float)
+    if values.shape != (len(LABELS),) or not (values >= 0).all() or abs(values.sum() - 1) > MAX_ERROR:
+        raise ValueError(f"has the votes {list(votes)}, not {len(LABELS)} shares that sum to 1")
+    return tuple(values.tolist())
+
+
+def checked_counts(counts: Sequence[int]) -> tuple[int, ...]:
+    """Returns counts as whole numbers.
+
+    Args:
+        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`, as numbers or text.
+
+    Raises:
+        ValueError: if they are not as many whole numbers from 0 on, worded for `BadInput.add`.
+    """
+    try:
+        numbers = tuple(int(count) for count in counts)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != len(ANSWERS) or min(numbers) < 0:
+        raise ValueError(f"has the votes {', '.join(map(str, counts))}, not {len(ANSWERS)} whole numbers from 0")
+    return numbers
