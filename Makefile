@@ -36,11 +36,9 @@ demo: $(INSTALLED) ## open the app in the browser, on the default model; YUNET=F
 train: $(INSTALLED) ## train on DATA (the rendered faces if not given) by CONFIG and report in OUTPUT
 	$(VENV)/bin/accelerate launch --quiet train.py --config "$(CONFIG)" --output_dir "$(OUTPUT)" $(if $(DATA),--data "$(DATA)")
 
-retrain: $(INSTALLED) ## train the default model from fer2013.zip and wildfaces.zip in FACES (hours; interrupted, it goes on)
-	set -e; for part in default default_continued default_finished; do \
-		$(VENV)/bin/accelerate launch --quiet train.py --config configs/$$part.yaml --data_dir "$(FACES)" --output_dir outputs/$$part --resume; \
-	done
-	cp $(addprefix outputs/default_finished/,*.json *.py *.png model.safetensors) checkpoints/involvit-tiny/
+retrain: $(INSTALLED) ## train the default model from the archives in FACES, see configs/default.yaml (hours; interrupted, it goes on)
+	$(VENV)/bin/accelerate launch --quiet train.py --config configs/default.yaml --data_dir "$(FACES)" --output_dir outputs/default --resume
+	cp $(addprefix outputs/default/,*.json *.py *.png model.safetensors) checkpoints/involvit-tiny/
 	$(VENV)/bin/python -c 'from involvit.model_card import write_model_card; write_model_card("checkpoints/involvit-tiny")'
 
 test: $(INSTALLED) ## run all tests

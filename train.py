@@ -43,6 +43,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, get_polynomial_decay_schedule_with_warmup
 
 from dataset_script import LABELS, load_fer_dataset, load_joined_datasets
+from dataset_script.fer_dataset import VOTE_FEATURES
 from involvit.hub import find_token, push_folder
 from involvit.model_card import RUNTIME_FIELDS, public_recipe, write_model_card
 from modeling_involvit import (
@@ -124,7 +125,10 @@ def main() -> None:
             image_mean=list(config.image_mean),
             image_std=list(config.image_std),
         )
-        train_faces = FaceDataset(faces["train"], processor, build_augmentation(recipe.augmentation), recipe.seed)
+        target = "votes" if trains_on_votes(recipe, faces) else "label"
+        train_faces = FaceDataset(
+            faces["train"], processor, build_augmentation(recipe.augmentation), recipe.seed, target
+        )
         order = torch.Generator()
         train_loader = build_train_loader(train_faces, recipe, order)
         eval_loaders = {
@@ -242,7 +246,7 @@ def main() -> None:
             checkpoint()
 
     if recipe.select_best is None:
-        save_model(evaluated_model, processor, output_dir, accelerator, recipe)
+        save_model(evaluated_model, processor, output_dir, accelerator)
     elif accelerator.is_main_process and (output_dir / "best").exists():
         move_files(output_dir / "best", output_dir)
     accelerator.wait_for_everyone()
@@ -305,6 +309,11 @@ def load_faces(recipe: Recipe, accelerator: Accelerator) -> datasets.DatasetDict
     if "test" in faces and min(faces["test"]["label"]) < 0:  # SFEW 2.0 keeps the labels of its test part
         faces.pop("test")
     return faces
+
+
+def trains_on_votes(recipe: Recipe, faces: datasets.DatasetDict) -> bool:
+    """Tells whether the targets are the votes of several people."""
+    return recipe.votes and "votes" in faces["train"].column_names
 
 
 def build_config(recipe: Recipe, train_rows: datasets.Dataset) -> InvolViTConfig:
@@ -409,13 +418,15 @@ def set_train_mode(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -
 def mark_padding(
     batches: Iterable[Batch], first: int, num_images: int, batch_size: int, accelerator: Accelerator
 ) -> Iterator[Batch]:
-    """Labels with -100, which the loss ignores, the images by which accelerate fills up the last batch of each process.
+    """Has the loss ignore the images by which accelerate fills up the last batch of each process.
 
-    Batch k of process p holds places (k * processes + p) * batch_size and on in the epoch's order.
+    Their class ids become -100, their probabilities 0. Batch k of process p holds places
+    (k * processes + p) * batch_size and on in the epoch's order.
     """
     for index, batch in enumerate(batches, start=first):
         place = (index * accelerator.num_processes + accelerator.process_index) * batch_size
-        batch["labels"][max(num_images - place, 0) :] = -100
+        labels = batch["labels"]
+        labels[max(num_images - place, 0) :] = 0 if labels.is_floating_point() else -100
         yield batch
 
 
@@ -494,7 +505,8 @@ def predict_rows(
     """Scores each row once on any number of processes.
 
     Returns:
-        A row an image with `label`, `group`, `scores` (probabilities, a list) and, of joined data, `source`.
+        A row an image with `label`, `group`, `scores` (probabilities, a list) and, where the data has them, `source`,
+        `votes` and `vote_counts`.
 
     Raises:
         NonFiniteLossError: If a score is not finite: the weights have run away in the last step.
@@ -513,7 +525,7 @@ def predict_rows(
             f"evaluation: the scores of {bad} of {len(logits)} images are not finite. Lower learning_rate or set "
             f"max_grad_norm; the checkpoint before is kept"
         )
-    columns = [name for name in ("label", "group", "source") if name in rows.column_names]
+    columns = [name for name in ("label", "group", "source", *VOTE_FEATURES) if name in rows.column_names]
     predicted = rows.select_columns(columns).to_pandas().iloc[torch.cat(indices).tolist()]
     return predicted.assign(scores=logits.double().softmax(dim=1).tolist())
 
@@ -521,38 +533,24 @@ def predict_rows(
 def measure(predicted: pd.DataFrame, bootstrap_samples: int = 0) -> dict[str, Any]:
     """Measures predictions with the `fer_report` metric; its intervals draw whole groups."""
     scores = np.array(predicted["scores"].tolist())
+    votes = {}
+    if "votes" in predicted:
+        votes = {"reference_votes": predicted["votes"].tolist(), "vote_counts": predicted["vote_counts"].tolist()}
     return evaluate.load(METRIC, keep_in_memory=True).compute(
         predictions=scores.argmax(axis=1).tolist(),
         references=predicted["label"].tolist(),
         prediction_scores=scores.tolist(),
         groups=predicted["group"].tolist(),
         bootstrap_samples=bootstrap_samples,
+        **votes,
     )
 
 
-def save_model(
-    model: nn.Module,
-    processor: InvolViTImageProcessor,
-    directory: Path,
-    accelerator: Accelerator,
-    recipe: Recipe | None = None,
-) -> None:
-    """Saves weights, configuration, processor and code as a Hub repository, written beside and moved into place.
-
-    With a recipe that says so, the weights are averaged with those that the run started from (M. Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022, eq. 1).
-    """
+def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: Path, accelerator: Accelerator) -> None:
+    """Saves weights, configuration, processor and code as a Hub repository, written beside and moved into place."""
     model = model.module if isinstance(model, ModelEmaV3) else model
     weights = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
-        if recipe is not None and recipe.pretrained_share is not None:
-            start = InvolViTForImageClassification.from_pretrained(recipe.pretrained).state_dict()
-            weights = {
-                name: torch.lerp(value.cpu(), start[name].to(value.dtype), recipe.pretrained_share)
-                if value.is_floating_point()
-                else value
-                for name, value in weights.items()
-            }
         beside = directory / "unfinished"
         shutil.rmtree(beside, ignore_errors=True)
         accelerator.unwrap_model(model).save_pretrained(beside, state_dict=weights)
@@ -579,8 +577,6 @@ def describe_weights(recipe: Recipe, progress: Progress) -> str:
     """Says which weights were saved."""
     if recipe.select_best is not None:
         return f"epoch {progress.best_epoch + 1}, by {recipe.select_best}"
-    if recipe.pretrained_share is not None:
-        return f"last epoch, averaged with the pretrained ones, whose share is {recipe.pretrained_share:g}"
     return "last epoch"
 
 
@@ -612,6 +608,7 @@ def report(
         "images": {name: len(rows) for name, rows in faces.items()},
         "largest_class_share": largest_class_share,
         "weights": describe_weights(recipe, progress),
+        "votes": trains_on_votes(recipe, faces),
         "parameters": sum(p.numel() for p in model.parameters()),
         "processes": accelerator.num_processes,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",

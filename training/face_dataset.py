@@ -21,10 +21,11 @@ class FaceDataset(Dataset):
     was loaded before. That is what lets a run go on in the middle of an epoch as if it had never stopped.
 
     Args:
-        faces: Rows with `image` and `label`.
+        faces: Rows with `image` and `label`, or `votes` in place of it.
         processor: Turns an image into `pixel_values`.
         augmentation: Applied to the resized uint8 image [H, W, 3]; None for evaluation.
         seed: Seed of the augmentation.
+        target: The column that becomes `labels`: `"label"`, or `"votes"` for a probability of each class.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class FaceDataset(Dataset):
         processor: InvolViTImageProcessor,
         augmentation: A.Compose | None = None,
         seed: int = 0,
+        target: str = "label",
     ) -> None:
-        self.faces = faces.select_columns(["image", "label"])
+        self.faces = faces.select_columns(["image", target])
+        self.target = target
         self.processor = processor
         self.augmentation = augmentation
         self.seed = seed
@@ -48,7 +51,7 @@ class FaceDataset(Dataset):
         return len(self.faces)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Returns `pixel_values` [3, size, size], `labels` (class id) and `index` of one face."""
+        """Returns `pixel_values` [3, size, size], `labels` (class id, or probabilities [C]) and `index` of one face."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
@@ -58,7 +61,7 @@ class FaceDataset(Dataset):
         pixel_values = self.processor(pixels, do_resize=False, return_tensors="pt")["pixel_values"]
         return [
             {"pixel_values": values, "labels": label, "index": index}
-            for values, label, index in zip(pixel_values, faces["label"], indices, strict=True)
+            for values, label, index in zip(pixel_values, torch.tensor(faces[self.target]), indices, strict=True)
         ]
 
     def _pixels(self, index: int, image: Image.Image) -> np.ndarray:

@@ -20,8 +20,9 @@ def build_mixing(
         num_labels: Number of classes C.
 
     Returns:
-        What takes images [B, 3, H, W] and class ids [B] and gives mixed images and probabilities [B, C], drawing from
-        torch's global generator; None for no mixing. A batch with labels of -100 stays as it is.
+        What takes images [B, 3, H, W] and class ids [B], or their probabilities [B, C], and gives mixed images and
+        probabilities, drawing from torch's global generator; None for no mixing. A batch with labels that do not count
+        (-100, or no probability for any class) stays as it is.
     """
     choices: list[nn.Module] = []
     if mixup_alpha is not None:
@@ -33,7 +34,8 @@ def build_mixing(
     choose = v2.RandomChoice(choices)
 
     def mix(pixel_values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if len(labels) < 2 or bool((labels < 0).any()):
+        counts = labels >= 0 if labels.ndim == 1 else labels.sum(dim=1) > 0
+        if len(labels) < 2 or not bool(counts.all()):
             return pixel_values, labels
         with torch.no_grad():
             return choose(pixel_values, labels)

@@ -33,10 +33,10 @@ class Recipe:
         group_pattern: Regular expression whose one group finds the film or person in a file name.
         on_error: What an unreadable image does, stop the run or be skipped and reported.
         drop_duplicates: Drop training images that stand, exactly or nearly, in the held-out part too.
+        votes: Train on what share of people chose each class, where the data has it, not on the majority alone.
         rendered_images: Number of images of the rendered data.
         rendered_size: Height and width of the rendered images in pixels.
         pretrained: Folder or Hub id of a trained InvolViT whose configuration and weights the run starts from.
-        pretrained_share: Share of the pretrained weights in the average of them and the trained ones that is saved.
         model: Fields of InvolViTConfig that differ from its defaults, or from those of pretrained.
         rednet_checkpoint: File with published RedNet weights.
         vit_pretrained: File, timm name or Hub id of weights for the transformer branch.
@@ -85,11 +85,11 @@ class Recipe:
     group_pattern: str | None = None
     on_error: Literal["stop", "skip"] = "stop"
     drop_duplicates: bool = False
+    votes: bool = True
     rendered_images: int = 700
     rendered_size: int = 112
     # Model
     pretrained: str | None = None
-    pretrained_share: float | None = None
     model: dict[str, Any] = field(default_factory=dict)
     rednet_checkpoint: str | None = None
     vit_pretrained: str | None = None
@@ -137,12 +137,8 @@ class Recipe:
         for name in ("weight_decay", "lr_power", "warmup_steps", "num_workers", "backbone_lr_scale"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
-        for name in ("ema_decay", "pretrained_share"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {value}")
-        if self.pretrained_share is not None and (self.pretrained is None or self.select_best is not None):
-            raise ValueError("pretrained_share averages the last weights with pretrained: give that, no select_best")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
         if self.patience is not None and self.select_best is None:
             raise ValueError("patience needs select_best, the metric that it watches")
         if self.push_to_hub and self.hub_model_id is None:

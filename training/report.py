@@ -20,7 +20,7 @@ _COLUMNS = ("Method", "Data", "Accuracy", "Precision", "Recall", "F1")
 def format_table(
     metrics: dict[str, Any], data: str, largest_class_share: float, sources: Mapping[str, dict[str, Any]] | None = None
 ) -> str:
-    """Sets a run beside always answering the largest class, and beside the paper's published figures.
+    """Sets a run beside always answering the largest class, one person, and the paper's published figures.
 
     Args:
         metrics: Result of the `fer_report` metric.
@@ -29,12 +29,19 @@ def format_table(
         sources: Name of each of several joined sources -> result of the metric on its images alone.
 
     Returns:
-        A table of plain text; precision, recall and F1 are macro averages.
+        A table of plain text; precision, recall and F1 are macro averages. Where the votes of several people are known,
+        one person drawn from them is judged by what most of the others say.
     """
     names = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+    people = {
+        source: values["human_accuracy"]
+        for source, values in (sources or {data: metrics}).items()
+        if "human_accuracy" in values
+    }
     rows = [
         ("this run", data, *(metrics[name] for name in names)),
         *(("this run", source, *(values[name] for name in names)) for source, values in (sources or {}).items()),
+        *(("one person", source, accuracy, None, None, None) for source, accuracy in people.items()),
         ("largest class", data, largest_class_share, None, None, None),
         *((method, "published, SFEW", *figures) for method, figures in PUBLISHED_ROWS.items()),
     ]

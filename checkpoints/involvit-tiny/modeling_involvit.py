@@ -184,11 +184,12 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
         self.post_init()
 
     def classification_loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | float | None) -> Tensor:
-        """Cross-entropy with the configured label smoothing and class weights; labels of -100 do not count.
+        """Cross-entropy with the configured label smoothing and class weights.
 
         Args:
             logits: Scores of shape [B, num_labels].
-            labels: Class ids of shape [B], or their probabilities [B, num_labels].
+            labels: Class ids of shape [B], where -100 does not count, or their probabilities [B, num_labels], where a
+                row of zeros does not.
             num_items_in_batch: What the summed loss is divided by: the number of images, or the sum of their class
                 weights, over all micro-batches of a step. By default that of this batch: the loss is a mean.
 
@@ -196,11 +197,15 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
             Scalar loss in float32.
         """
         weights = None if self.config.class_weights is None else logits.new_tensor(self.config.class_weights).float()
+        smoothing = self.config.label_smoothing
+        if labels.is_floating_point():  # torch's own smoothing would make rows of zeros count
+            labels = (1 - smoothing) * labels + smoothing / self.num_labels * labels.sum(dim=1, keepdim=True)
+            smoothing = 0.0
         loss = F.cross_entropy(
             logits.float(),
             labels,
             weight=weights,
-            label_smoothing=self.config.label_smoothing,
+            label_smoothing=smoothing,
             reduction="mean" if num_items_in_batch is None else "sum",
         )
         return loss if num_items_in_batch is None else loss / num_items_in_batch

@@ -17,13 +17,16 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from .vote_scores import agreement_with_people, distances_to_votes
+
 _LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 _BINS = 15
 
 _DESCRIPTION = """\
 Accuracy, macro and weighted precision / recall / F1, the same for each class, and the confusion matrix; with the
 probabilities of the classes also expected calibration error, Brier score and negative log-likelihood; on demand 95%
-bootstrap intervals.
+bootstrap intervals. Where several people labelled each image, also how near the model comes to their votes, and how
+often it agrees with one of them, beside how often another person does.
 """
 
 _KWARGS_DESCRIPTION = """
@@ -39,6 +42,10 @@ Args:
     groups (`list[str]`, *optional*): person or film of each image: whole groups are drawn then, since images of one
         group are not independent. For `compute` only.
     seed (`int`, defaults to 0): of the drawing.
+    reference_votes (`list[list[float]]`, *optional*): how people's votes are spread over the classes, a row an image,
+        summing to 1 as those of prediction_scores, which they need. For `compute` only.
+    vote_counts (`list[list[int] | None]`, *optional*): how many people gave each answer, a row an image: the classes in
+        their order, then any further answers, such as "unknown"; None where nobody counted. For `compute` only.
 
 Returns:
     num_images (`int`), accuracy, macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall,
@@ -52,12 +59,26 @@ Returns:
     probability of the predicted class; Guo et al., ICML 2017), brier_score (squared distance to the one-hot truth
     summed over classes, 0 to 2) and negative_log_likelihood (natural logarithm, of at least float64's epsilon 2.2e-16).
 
+    With reference_votes also cross_entropy_to_votes (in nats, of probabilities of at least float64's epsilon),
+    entropy_of_votes (the lowest that it can be) and js_divergence_to_votes (Jensen-Shannon, 0 to ln 2 = 0.693).
+
+    With vote_counts also num_voted (`int`), the number of images with the answers of two or more people. Where there
+    are any, also the means over them (0 to 1) of
+        voted_accuracy: accuracy on these images alone,
+        agreement_with_person: the probability that one of the voters, drawn at random, gave the model's answer,
+        human_agreement_with_person: the same of another voter in place of the model, sum n(n - 1) / (N(N - 1)) over the
+            answers, each of n of the N people,
+        human_accuracy: the probability that a drawn voter gave the answer that most of the others gave; where k answers
+            share the lead, each counts 1/k,
+        human_majority_share: the share of the voters who gave the answer in references, each one's own vote included.
+
     With bootstrap_samples also intervals (name -> [low, high], the 2.5th and 97.5th percentile over the samples; Efron
     and Tibshirani 1993, chapter 13) of accuracy and of the macro averages, and num_groups (`int`) with groups.
 
 Raises:
-    ValueError: if there are no images, lengths differ, an id is not that of a class, a row of scores is not a
-        distribution over the classes, or labels repeat.
+    ValueError: if there are no images, lengths differ, an id is not that of a class, a row of scores or votes is not a
+        distribution over the classes, votes come without scores, counts are not whole numbers from 0 up, or labels
+        repeat.
 
 Examples:
     >>> fer_report = evaluate.load("metrics/fer_report")
@@ -99,6 +120,8 @@ class FERReport(evaluate.Metric):
         bootstrap_samples: int = 0,
         groups: Sequence[str] | None = None,
         seed: int = 0,
+        reference_votes: Sequence[Sequence[float]] | None = None,
+        vote_counts: Sequence[Sequence[int] | None] | None = None,
     ) -> dict[str, Any]:
         predictions, references = np.asarray(predictions), np.asarray(references)
         if len(references) == 0:
@@ -131,8 +154,15 @@ class FERReport(evaluate.Metric):
         report["confusion_matrix"] = confusion_matrix(references, predictions, labels=ids).tolist()
         report["absent_classes"] = [label for index, label in enumerate(labels) if index not in present]
         if prediction_scores is not None:
-            scores = _checked_scores(prediction_scores, len(references), len(labels))
+            scores = _checked_distributions("prediction_scores", prediction_scores, len(references), len(labels))
             report |= _probabilistic_scores(scores, predictions, references)
+        if reference_votes is not None:
+            if prediction_scores is None:
+                raise ValueError("reference_votes are compared with probabilities; give prediction_scores too")
+            votes = _checked_distributions("reference_votes", reference_votes, len(references), len(labels))
+            report |= distances_to_votes(scores, votes)
+        if vote_counts is not None:
+            report |= agreement_with_people(vote_counts, predictions, references, len(labels))
         if groups is not None:
             if len(groups) != len(references):
                 raise ValueError(f"groups must have a name for each of {len(references)} images, got {len(groups)}")
@@ -172,23 +202,21 @@ def _intervals(
     return {name: np.percentile(values, (2.5, 97.5)).tolist() for name, values in scores.items()}
 
 
-def _checked_scores(prediction_scores: Sequence[Sequence[float]], num_images: int, num_labels: int) -> np.ndarray:
-    if len(prediction_scores) != num_images:
-        raise ValueError(
-            f"prediction_scores must have a row for each of {num_images} images, got {len(prediction_scores)}"
-        )
-    for row, values in enumerate(prediction_scores):
+def _checked_distributions(name: str, rows: Sequence[Sequence[float]], num_images: int, num_labels: int) -> np.ndarray:
+    if len(rows) != num_images:
+        raise ValueError(f"{name} must have a row for each of {num_images} images, got {len(rows)}")
+    for row, values in enumerate(rows):
         if np.shape(values) != (num_labels,):
-            raise ValueError(f"prediction_scores must be rows of {num_labels}; row {row} has shape {np.shape(values)}")
-    scores = np.asarray(prediction_scores, dtype=np.float64)
-    wrong = ~(np.isfinite(scores).all(axis=1) & (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) < 1e-3))
+            raise ValueError(f"{name} must be rows of {num_labels}; row {row} has shape {np.shape(values)}")
+    shares = np.asarray(rows, dtype=np.float64)
+    wrong = ~(np.isfinite(shares).all(axis=1) & (shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < 1e-3))
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"prediction_scores must be probabilities that sum to 1; row {row} is {scores[row].tolist()} "
+            f"{name} must be probabilities that sum to 1; row {row} is {shares[row].tolist()} "
             f"({int(wrong.sum())} such rows)"
         )
-    return scores / scores.sum(axis=1, keepdims=True)
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def _probabilistic_scores(scores: np.ndarray, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:

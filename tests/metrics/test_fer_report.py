@@ -6,12 +6,14 @@ from pathlib import Path
 import evaluate
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import bootstrap, entropy
 from sklearn.metrics import accuracy_score, classification_report, f1_score, precision_score, recall_score
 
 LABELS = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 PROBABILISTIC = ("expected_calibration_error", "brier_score", "negative_log_likelihood")
 ROOT = Path(__file__).parents[2]
+SURE = np.eye(7)[[0, 1]]
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +199,132 @@ def test_intervals_follow_from_the_seed(metric, answers):
 def test_groups_must_be_one_an_image(metric):
     with pytest.raises(ValueError, match="a name for each of 2 images, got 1"):
         compute(metric, [0, 1], [0, 1], groups=["a"])
+
+
+@pytest.fixture(scope="module")
+def people():
+    """How many of ten people gave each of ten answers for the 300 images, or None; most are near the truth."""
+    rng = np.random.default_rng(1)
+    references = rng.integers(0, 7, 300)
+    shares = 0.7 * np.eye(10)[references] + 0.3 * rng.dirichlet(np.full(10, 0.3), 300)
+    counts = [rng.multinomial(10, share).tolist() for share in shares]
+    return references, [None if row % 7 == 0 else values for row, values in enumerate(counts)]
+
+
+def test_a_worked_example_of_votes(metric):
+    # Two classes and a third answer. First image: 3 calm, 1 moved; second: 1 calm, 2 moved, 1 unknown.
+    report = metric.compute(
+        predictions=[0, 0, 1],
+        references=[0, 1, 1],
+        prediction_scores=[[0.75, 0.25], [0.5, 0.5], [0, 1]],
+        labels=["calm", "moved"],
+        reference_votes=[[0.75, 0.25], [0, 1], [0, 1]],
+        vote_counts=[[3, 1], [1, 2, 1], None],
+    )
+    of_first = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    assert report["entropy_of_votes"] == pytest.approx(of_first / 3)
+    assert report["cross_entropy_to_votes"] == pytest.approx((of_first + math.log(2) + 0) / 3)
+    # mixture of the second: 1/4, 3/4
+    of_second = (0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75) + math.log(1 / 0.75)) / 2
+    assert report["js_divergence_to_votes"] == pytest.approx(of_second / 3)
+    assert report["num_voted"] == 2
+    assert report["voted_accuracy"] == 1 / 2
+    assert report["agreement_with_person"] == pytest.approx((3 / 4 + 1 / 4) / 2)
+    # 3 x 2 of 4 x 3 ordered pairs agree; then 2 of 12
+    assert report["human_agreement_with_person"] == pytest.approx((6 / 12 + 2 / 12) / 2)
+    # First: a calm voter agrees with the other 2 : 1, the moved one not. Second: without a moved voter the others are
+    # 1 : 1 : 1, and she shares the lead of three; the other two are against a lead of 2.
+    assert report["human_accuracy"] == pytest.approx((3 / 4 + 2 / 4 * 1 / 3) / 2)
+    assert report["human_majority_share"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+
+
+def test_distances_to_votes_are_those_of_scipy(metric, answers):
+    references, predictions, scores = answers
+    votes = np.random.default_rng(2).dirichlet(np.full(7, 0.2), 300).round(1) + np.eye(7)[references]
+    votes /= votes.sum(axis=1, keepdims=True)
+    report = compute(metric, references, predictions, scores, reference_votes=votes.astype(np.float32).tolist())
+    assert report["entropy_of_votes"] == pytest.approx(entropy(votes, axis=1).mean())
+    expected = (entropy(votes, axis=1) + entropy(votes, scores, axis=1)).mean()
+    assert report["cross_entropy_to_votes"] == pytest.approx(expected)
+    assert report["js_divergence_to_votes"] == pytest.approx((jensenshannon(votes, scores, axis=1) ** 2).mean())
+    assert "num_voted" not in report
+
+
+def test_distances_to_votes_have_their_ends(metric):
+    votes = [[0.1, 0.2, 0.3, 0, 0, 0.4, 0]]
+    same = compute(metric, [5], [5], votes, reference_votes=votes)
+    assert same["js_divergence_to_votes"] == 0
+    assert same["cross_entropy_to_votes"] == same["entropy_of_votes"]
+    opposite = compute(metric, [0], [1], [np.eye(7)[1]], reference_votes=[np.eye(7)[0]])
+    assert opposite["js_divergence_to_votes"] == pytest.approx(math.log(2))
+    assert opposite["cross_entropy_to_votes"] == opposite["negative_log_likelihood"] == pytest.approx(52 * math.log(2))
+
+
+def test_single_labels_as_votes_give_the_likelihood_of_the_labels(metric, answers):
+    references, predictions, scores = answers
+    report = compute(metric, references, predictions, scores, reference_votes=np.eye(7)[references])
+    assert report["cross_entropy_to_votes"] == pytest.approx(report["negative_log_likelihood"])
+    assert report["entropy_of_votes"] == 0
+
+
+def test_agreement_with_people_is_what_drawing_each_of_them_gives(metric, people):
+    references, vote_counts = people
+    predictions = np.roll(references, 1)
+    sums = dict.fromkeys(("model", "another", "accuracy", "majority"), 0.0)
+    voted = [row for row, counts in enumerate(vote_counts) if counts is not None]
+    for row in voted:
+        voters = [answer for answer, count in enumerate(vote_counts[row]) for _ in range(count)]
+        for index, answer in enumerate(voters):
+            others = voters[:index] + voters[index + 1 :]
+            most = max(others.count(other) for other in others)
+            leaders = [other for other in set(others) if others.count(other) == most]
+            sums["model"] += (answer == predictions[row]) / len(voters)
+            sums["another"] += np.mean([answer == other for other in others]) / len(voters)
+            sums["accuracy"] += (answer in leaders) / len(leaders) / len(voters)
+            sums["majority"] += (answer == references[row]) / len(voters)
+    report = compute(metric, references, predictions, vote_counts=vote_counts)
+    assert report["num_voted"] == len(voted)
+    names = ("agreement_with_person", "human_agreement_with_person", "human_accuracy", "human_majority_share")
+    for name, total in zip(names, sums.values(), strict=True):
+        assert report[name] == pytest.approx(total / len(voted)), name
+    assert report["voted_accuracy"] == accuracy_score(references[voted], predictions[voted])
+
+
+def test_images_that_fewer_than_two_people_answered_do_not_count(metric):
+    one = [0, 0, 0, 1, 0, 0, 0]
+    nobody = compute(metric, [3, 3, 3], [3, 3, 3], vote_counts=[None, one, [0] * 10])
+    assert nobody["num_voted"] == 0
+    assert "human_accuracy" not in nobody and "agreement_with_person" not in nobody
+    pair = compute(metric, [3, 3], [3, 0], vote_counts=[one, [0, 0, 0, 2, 0, 0, 0]])
+    assert pair["num_voted"] == 1
+    assert pair["human_accuracy"] == pair["human_agreement_with_person"] == pair["human_majority_share"] == 1
+    assert pair["agreement_with_person"] == pair["voted_accuracy"] == 0
+
+
+def test_figures_on_votes_are_strict_json(metric, people):
+    references, vote_counts = people
+    votes = np.eye(7)[references]
+    report = compute(metric, references, references, votes, reference_votes=votes, vote_counts=vote_counts)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reference_votes": SURE}, "give prediction_scores too"),
+        ({"scores": SURE, "reference_votes": SURE[:1]}, "reference_votes must have a row for each of 2"),
+        ({"scores": SURE, "reference_votes": SURE[:, :6]}, "reference_votes must be rows of 7; row 0"),
+        ({"scores": SURE, "reference_votes": 2 * SURE}, "reference_votes must be prob.* row 0"),
+        ({"vote_counts": [[1] * 7]}, "vote_counts must have a row for each of 2 images, got 1"),
+        ({"vote_counts": [None, [1] * 6]}, r"rows of 7 or more; row 1 has shape \(6,\)"),
+        ({"vote_counts": [3, None]}, r"rows of 7 or more; row 0 has shape \(\)"),
+        ({"vote_counts": [[1] * 7, [1, -1, 0, 0, 0, 0, 0]]}, "whole numbers from 0 up; row 1 is"),
+        ({"vote_counts": [[0.5] * 7, None]}, "whole numbers from 0 up; row 0 is"),
+    ],
+)  # fmt: skip
+def test_votes_that_cannot_be_used_are_an_error_that_says_what_is_wrong(metric, options, message):
+    with pytest.raises(ValueError, match=message):
+        compute(metric, [0, 1], [0, 1], **options)
 
 
 @pytest.mark.parametrize("labels", [[], ["calm"], ["calm", "calm"]])

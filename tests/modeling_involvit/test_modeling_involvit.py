@@ -200,6 +200,27 @@ def test_the_loss_is_the_cross_entropy_by_hand(tiny_config, images, smoothing, c
 
 
 @pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_on_votes_is_the_cross_entropy_by_hand_and_rows_of_zeros_do_not_count(
+    tiny_config, images, smoothing, class_weights
+):
+    config = tiny_config(label_smoothing=smoothing, class_weights=class_weights, branches="rednet")
+    model = randomize(InvolViTForImageClassification(config)).eval()
+    votes = torch.tensor(
+        [[0.6, 0, 0, 0.4, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0], [0.0] * 7, [0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1]]
+    )
+    outputs = model(images, labels=votes, num_items_in_batch=3)
+    log_probabilities = outputs.logits.double().log_softmax(dim=1)
+    weights = torch.ones(7) if class_weights is None else torch.tensor(class_weights)
+    expected = 0.0
+    for row in (0, 1, 3):
+        for label in range(7):
+            target = (1 - smoothing) * votes[row, label].item() + smoothing / 7
+            expected -= weights[label].item() * target * log_probabilities[row, label].item() / 3
+    assert outputs.loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
 def test_micro_batches_of_any_lengths_add_up_to_the_whole_batch(tiny_config, images, class_weights):
     config = tiny_config(label_smoothing=0.1, class_weights=class_weights)
     model = randomize(InvolViTForImageClassification(config)).eval()

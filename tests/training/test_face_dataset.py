@@ -66,3 +66,11 @@ def test_workers_that_outlive_an_epoch_see_the_next_one(faces, processor):
         dataset.set_epoch(epoch)
         (batch,) = loader
         assert torch.equal(batch["pixel_values"], pixels(augmented(faces, processor), epoch))
+
+
+def test_votes_become_probabilities_in_place_of_the_class(faces, processor):
+    votes = np.random.default_rng(1).dirichlet(np.ones(7), 10).astype(np.float32).tolist()
+    dataset = FaceDataset(faces.add_column("votes", votes), processor, target="votes")
+    (batch,) = DataLoader(dataset, batch_size=10)
+    assert batch["labels"].dtype == torch.float32
+    torch.testing.assert_close(batch["labels"], torch.tensor(votes))

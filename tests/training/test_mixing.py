@@ -28,6 +28,15 @@ def test_labels_are_mixed_by_the_share_of_the_images(alphas):
         assert labels[0].tolist() == pytest.approx([share, 0, 1 - share], abs=1e-5)
 
 
+@pytest.mark.parametrize("alphas", [(1.0, None), (None, 1.0)], ids=["mixup", "cutmix"])
+def test_probabilities_are_mixed_by_the_share_of_the_images(alphas):
+    torch.manual_seed(0)
+    votes = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.25, 0.75]])
+    mixed, labels = build_mixing(*alphas, 3)(images(), votes)
+    share = 1 - mixed[0].mean().item() / 3
+    torch.testing.assert_close(labels[0], share * votes[0] + (1 - share) * votes[3])
+
+
 def test_the_global_seed_decides():
     mix = build_mixing(1.0, 1.0, 3)
     results = []
@@ -38,8 +47,10 @@ def test_the_global_seed_decides():
     assert not torch.equal(results[0], results[2])
 
 
-def test_a_batch_filled_up_with_images_that_do_not_count_stays_as_it_is():
-    labels = torch.tensor([0, 1, -100, -100])
+@pytest.mark.parametrize(
+    "labels", [torch.tensor([0, 1, -100, -100]), torch.tensor([[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])]
+)
+def test_a_batch_filled_up_with_images_that_do_not_count_stays_as_it_is(labels):
     pixel_values = images()
     mixed, same = build_mixing(1.0, None, 3)(pixel_values, labels)
     assert torch.equal(mixed, images()) and torch.equal(same, labels)

@@ -61,6 +61,17 @@ def test_the_table_has_a_row_for_each_source_of_joined_data(metrics):
     ]
 
 
+def test_the_table_has_a_row_for_one_person_where_votes_are_known(metrics):
+    def rows_of(*arguments):
+        lines = report.format_table(metrics | {"human_accuracy": 0.7123}, "both", 0.2789, *arguments).splitlines()
+        return [line.split()[2:4] for line in lines if line.startswith("one person")]
+
+    assert rows_of() == [["both", "0.7123"]]
+    # of several sources only those that people voted on: the whole mixes two kinds of images
+    assert rows_of({"ferplus": metrics | {"human_accuracy": 0.6543}, "wildfaces": metrics}) == [["ferplus", "0.6543"]]
+    assert "one person" not in report.format_table(metrics, "both", 0.2789)
+
+
 def test_the_table_of_classes_has_them_in_order(metrics):
     lines = report.format_per_class(metrics).splitlines()[2:]
     assert [line.split()[0] for line in lines] == LABELS
