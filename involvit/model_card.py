@@ -36,10 +36,38 @@ class _Source:
 
     origin: str
     limits: str
-    citation: str = ""
+    citations: tuple[str, ...] = ()
 
 
+_GOODFELLOW = """
+        @article{goodfellow2013challenges,
+          title = {Challenges in Representation Learning: A report on three machine learning contests},
+          author = {Goodfellow, Ian J. and Erhan, Dumitru and Carrier, Pierre Luc and Courville, Aaron and others},
+          journal = {arXiv preprint arXiv:1307.0414},
+          year = {2013}
+        }
+        """
+_BARSOUM = """
+        @inproceedings{barsoum2016training,
+          title = {Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution},
+          author = {Barsoum, Emad and Zhang, Cha and Canton Ferrer, Cristian and Zhang, Zhengyou},
+          booktitle = {ACM International Conference on Multimodal Interaction (ICMI)},
+          year = {2016}
+        }
+        """
+
+# The first whose name occurs in that of a source is taken.
 _KNOWN_SOURCES = {
+    "ferplus": _Source(
+        "FER+ (Barsoum et al., ICMI 2016, [arXiv 1608.01041](https://arxiv.org/abs/1608.01041)): what ten people said "
+        "of each image of FER2013 (Goodfellow et al., [arXiv 1307.0414](https://arxiv.org/abs/1307.0414)). Licence of "
+        "the votes: MIT; of the images, as published with FER2013: ODbL for the database, DbCL for its contents.",
+        "FER+ has the images of FER2013, collected from the web by searching for words of emotion: faces of 48 x 48 px "
+        "in grey, found by machine. Ten people said of each what they see, without its context; about one in four of "
+        "them contradicts the majority. Nothing is known of them, nor of the age, sex, skin colour and origin of the "
+        "persons shown. Votes for contempt, and for no face at all, are left out; images of Disgust and Fear are few.",
+        (_BARSOUM, _GOODFELLOW),
+    ),
     "fer2013": _Source(
         "FER2013 (Goodfellow et al., [arXiv 1307.0414](https://arxiv.org/abs/1307.0414)), the data of a challenge at "
         "ICML 2013 on Kaggle. Licence as published there: ODbL for the database, DbCL for its contents.",
@@ -47,14 +75,13 @@ _KNOWN_SOURCES = {
         "found by machine, some cut badly or under a watermark. Its labels are noisy: people reach an accuracy of "
         "about 65% on it. Age, sex, skin colour and origin of the persons are not recorded, so nobody can say who is "
         "missing.",
-        """
-        @article{goodfellow2013challenges,
-          title = {Challenges in Representation Learning: A report on three machine learning contests},
-          author = {Goodfellow, Ian J. and Erhan, Dumitru and Carrier, Pierre Luc and Courville, Aaron and others},
-          journal = {arXiv preprint arXiv:1307.0414},
-          year = {2013}
-        }
-        """,
+        (_GOODFELLOW,),
+    ),
+    "wildfacesextra": _Source(
+        "Extra wild faces: 6,000 press photos and film stills of the `facial_expressions` collection by muxspace, "
+        "Happy or Neutral, at most three of a person and class. Licence: Apache-2.0.",
+        "The extra wild faces are of public figures and actors, and show two expressions only, calm and smiling, each "
+        "with one label by unknown hands.",
     ),
     "wildfaces": _Source(
         "Wild faces: the `facial_expressions` collection by muxspace, press photos and film stills. Licence: "
@@ -400,8 +427,9 @@ def _sections(
     known = [] if report is None else [source for source in _known(report).values() if source is not None]
     yield "\n\n".join([_INTENDED_USE.strip(), *(_wrap(source.limits) for source in known)])
     papers = [_PAPERS[branch] for branch in ("any", *_branches(config))]
-    papers += [source.citation for source in known if source.citation]
-    yield "## Citation\n\n```bibtex\n" + "\n".join(textwrap.dedent(paper).strip() for paper in papers) + "\n```"
+    papers += [citation for source in known for citation in source.citations]
+    entries = dict.fromkeys(textwrap.dedent(paper).strip() for paper in papers)  # two sources may share one
+    yield "## Citation\n\n```bibtex\n" + "\n".join(entries) + "\n```"
 
 
 def _description(config: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
@@ -420,9 +448,15 @@ def _description(config: Mapping[str, Any], report: Mapping[str, Any] | None) ->
         facts.append(f"Input: RGB pictures, resized to {config['image_size']} x {config['image_size']} px")
     if report is not None:
         facts.append(f"{report['run']['parameters'] / 1e6:.2f} M parameters")
+    votes = ""
+    if report is not None and report["run"].get("votes"):
+        votes = (
+            " It learned from the votes of several people per face, so a probability is a share of people: 0.6 for "
+            "Happy means that about 6 of 10 people would say Happy."
+        )
     return _wrap(
         f"Tells which facial expression a picture of a face shows: the probabilities of {', '.join(labels[:-1])} and "
-        f"{labels[-1]}. {kinds[_branches(config)]}" + (f" {'; '.join(facts)}." if facts else "")
+        f"{labels[-1]}.{votes} {kinds[_branches(config)]}" + (f" {'; '.join(facts)}." if facts else "")
     )
 
 
@@ -485,6 +519,9 @@ def _results(directory: Path, report: Mapping[str, Any] | None) -> str:
     if run["evaluated_on"] == "validation" and run["recipe"].get("select_best") is not None:
         lines += ["", "The best epoch was chosen on these same images, so the figures are somewhat too high."]
     for name, metrics in measured.items():
+        if "human_accuracy" in metrics:
+            lines += ["", *_votes(name, metrics)]
+    for name, metrics in measured.items():
         lines += ["", *_per_class(name, metrics)]
     if "expected_calibration_error" in report["metrics"]:
         calibration = _number(report["metrics"]["expected_calibration_error"])
@@ -493,6 +530,30 @@ def _results(directory: Path, report: Mapping[str, Any] | None) -> str:
         if (directory / file).exists():
             lines += ["", f"![{caption}]({file})"]
     return "\n".join(lines)
+
+
+def _votes(name: str, metrics: Mapping[str, Any]) -> Iterator[str]:
+    of_model = ("voted_accuracy", "agreement_with_person", "cross_entropy_to_votes", "js_divergence_to_votes")
+    rows = {
+        "the model": [metrics.get(key) for key in of_model],
+        "one person": [metrics["human_accuracy"], metrics["human_agreement_with_person"], None, None],
+        "the votes themselves": [1.0, metrics["human_majority_share"], metrics.get("entropy_of_votes"), 0.0],
+    }
+    yield from (
+        f"### Against what people say, {name}",
+        "",
+        _wrap(
+            f"Several people said what they see in each of {metrics['num_voted']} images, and the true label is what "
+            "most of them said. One of them, judged by what most of the others say, is the yardstick. Agreement: how "
+            "often a person drawn from them says the same. Cross-entropy and Jensen-Shannon divergence, in nats, say "
+            "how far the probabilities are from the votes: lower is better, and the last row is the best that can be."
+        ),
+        "",
+        "| answers of | accuracy | agreement with one person | cross-entropy to the votes | Jensen-Shannon |",
+        "|---|---:|---:|---:|---:|",
+    )
+    for title, values in rows.items():
+        yield f"| {title} | {' | '.join(map(_number, values))} |"
 
 
 def _per_class(name: str, metrics: Mapping[str, Any]) -> Iterator[str]:

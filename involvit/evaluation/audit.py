@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from datasets import DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from scipy.stats import entropy
 from tqdm.auto import tqdm
 
 from dataset_script import LABELS
@@ -25,6 +26,8 @@ from .label_noise import (
 
 MAX_SHARE = 0.3
 """Above this share, one film or person makes a class up."""
+MIN_AGREEMENT = 0.5
+"""Where fewer of the people gave the label, they are divided."""
 _GREY_TOLERANCE = 8  # levels between the channels: what JPEG leaves of a grey image
 
 
@@ -34,7 +37,9 @@ class Audit:
 
     Args:
         images: A row an image, the parts one after the other: `part`, `path`, `label` (name of the class, or missing),
-            `group`, `width` and `height` in pixels, `is_grey`, `is_uniform` (one colour all over).
+            `group`, `width` and `height` in pixels, `is_grey`, `is_uniform` (one colour all over), and of an image that
+            two or more people labelled `agreement` (share of them who gave the label) and `vote_entropy` (of the votes
+            for the seven classes, in nats); both are missing elsewhere.
         classes: A row a class, over the labelled images of all parts: `images`, `groups`, `largest_group`,
             `largest_group_images`.
         shared_groups: A row a part but train: `images`, and `of_train_groups`, those of a film or person of train.
@@ -86,6 +91,27 @@ class Audit:
         return self.classes[(largest > 1) & (largest > MAX_SHARE * self.classes["images"])]
 
     @property
+    def voted(self) -> pd.DataFrame:
+        """The labelled images with votes, those first of whose label people are least sure."""
+        labelled = self.images[self.images["label"].notna() & self.images["agreement"].notna()]
+        return labelled.sort_values(["agreement", "vote_entropy"], ascending=[True, False], kind="stable")
+
+    @property
+    def divided(self) -> pd.DataFrame:
+        """Those of `voted` on which people are divided, in the same order."""
+        voted = self.voted
+        return voted[voted["agreement"] < MIN_AGREEMENT]
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """A row a class with votes: `images`, mean `agreement` and `vote_entropy`, and how many are `divided`."""
+        by_class = self.voted.groupby("label")
+        table = by_class[["agreement", "vote_entropy"]].mean()
+        table.insert(0, "images", by_class.size())
+        table["divided"] = self.divided["label"].value_counts().reindex(table.index, fill_value=0)
+        return table.reindex([label for label in LABELS if label in table.index])
+
+    @property
     def contradicting(self) -> pd.DataFrame:
         """The duplicates with two labels."""
         return self.duplicates[self.duplicates["is_contradicting"]]
@@ -100,6 +126,8 @@ class Audit:
             "groups": self.classes.to_dict(orient="index"),
             "shared_groups": self.shared_groups.to_dict(orient="index"),
             "duplicates": self.duplicates.drop(columns=["row_a", "row_b"]).to_dict(orient="records"),
+            "votes": self.agreement.to_dict(orient="index"),
+            "divided": self.divided[["part", "path", "label", "agreement", "vote_entropy"]].to_dict(orient="records"),
             "judged": self.judged,
             "confident_joint": self.joint,
             "doubtful_labels": self.doubtful.drop(columns="row").to_dict(orient="records"),
@@ -147,8 +175,20 @@ def _describe_images(parts: DatasetDict) -> pd.DataFrame:
             pixels.append((image.shape[1], image.shape[0], is_grey, is_uniform))
         table = rows.select_columns(["path", "group"]).to_pandas().assign(part=part)
         table["label"] = [None if label < 0 else LABELS[label] for label in rows["label"]]
-        tables.append(table.join(pd.DataFrame(pixels, columns=["width", "height", "is_grey", "is_uniform"])))
+        columns = ["width", "height", "is_grey", "is_uniform"]
+        tables.append(table.join(pd.DataFrame(pixels, columns=columns)).join(_describe_votes(rows)))
     return pd.concat(tables, ignore_index=True)
+
+
+def _describe_votes(rows: Dataset) -> pd.DataFrame:
+    described = pd.DataFrame(np.nan, index=range(len(rows)), columns=["agreement", "vote_entropy"])
+    if "vote_counts" not in rows.column_names:
+        return described
+    counts, votes, labels = (rows[name][:] for name in ("vote_counts", "votes", "label"))
+    known = [row for row in range(len(rows)) if labels[row] >= 0 and sum(counts[row] or ()) > 1]
+    described.loc[known, "agreement"] = [counts[row][labels[row]] / sum(counts[row]) for row in known]
+    described.loc[known, "vote_entropy"] = entropy(np.reshape([votes[row] for row in known], (-1, len(LABELS))), axis=1)
+    return described
 
 
 def _groups_per_class(labelled: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from dataset_script import LABELS
 from ..colors import class_colors
 from ..images import to_rgb
 from .audit import MAX_SHARE, Audit
+from .audit_votes import vote_blocks
 from .figures import image_grid, label_bars, new_figure, series_style, tidy
 from .report import Block, Bullets, Paragraph, Picture, Section, Table, percent
 
@@ -40,6 +41,7 @@ def audit_sections(audit: Audit, parts: DatasetDict, model: str) -> list[Section
         Section("Images", _image_blocks(audit)),
         Section("Films and persons", _group_blocks(audit)),
         Section("Duplicates", _duplicate_blocks(audit, rows)),
+        *([Section("What people say", vote_blocks(audit, rows))] if len(audit.voted) else []),
         Section("Doubtful labels", _doubtful_blocks(audit, rows, model)),
     ]
 
@@ -86,6 +88,12 @@ def findings(audit: Audit) -> list[str]:
         )
     elif len(duplicates):
         found.append(f"{_count(len(duplicates), 'pair')} of images are duplicates, all with one label a pair.")
+    if len(audit.divided):
+        found.append(
+            f"People are divided on {percent(len(audit.divided) / len(audit.voted))} of {len(audit.voted):,} images "
+            f"with votes; on average {percent(audit.voted['agreement'].mean())} of the people gave the label. Train on "
+            "votes, and hold models against one person's accuracy."
+        )
     if len(audit.doubtful):
         judged = sum(audit.judged.values())
         found.append(
@@ -275,8 +283,8 @@ def _doubtful_blocks(audit: Audit, rows: Dataset, model: str) -> list[Block]:
         ),
         Paragraph(
             "If the model was trained on these very labels, its features follow them, mistakes too, and too few are "
-            "found. The default model was trained on FER2013 and on the wild faces: to audit these, name another by "
-            "--model."
+            "found. The default model was trained on FER+, the images of FER2013, and on the wild faces: to audit "
+            "these, name another by --model."
         ),
         Table(
             ["class", "images", "judged", "doubtful", "share of judged"],

@@ -48,8 +48,11 @@ def evaluate_models(
         class_order(name, classifier.labels)
     rows = load_faces(data, part, **load_arguments)
     references, groups = np.array(rows["label"][:]), rows["group"][:]
+    votes = {name: rows[name][:] for name in ("votes", "vote_counts") if name in rows.column_names}
     measurements = {
-        name: measure_model(predict(classifier, rows, name), references, groups, measure_speed(classifier, rows, name))
+        name: measure_model(
+            predict(classifier, rows, name), references, groups, measure_speed(classifier, rows, name), **votes
+        )
         for name, classifier in classifiers.items()
     }
     comparisons = compare_models(measurements, references, groups)

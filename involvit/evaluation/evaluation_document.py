@@ -23,6 +23,7 @@ from .figures import image_grid
 from .measurements import Comparison, ModelMeasurements
 from .published import PUBLISHED_ROWS
 from .report import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points, points_interval
+from .vote_section import CALIBRATION_NOTE, has_votes, vote_section
 
 SCORES = {
     "accuracy": "Accuracy",
@@ -42,12 +43,13 @@ def evaluation_sections(
     Args:
         models: Name -> measurements.
         comparisons: Of each pair of them.
-        rows: The faces, with `image`, `label`, `group` and `path`.
+        rows: The faces, see `load_faces`.
         data: What they are, in words.
     """
     return [
         _results(models, rows, data),
         *([_comparisons(comparisons, rows)] if comparisons else []),
+        *([vote_section(models)] if has_votes(models) else []),
         _per_class(models),
         _calibration(models),
         _curves(models),
@@ -233,6 +235,7 @@ def _calibration(models: Mapping[str, ModelMeasurements]) -> Section:
     return Section(
         "Can its probabilities be trusted?",
         [
+            *([Paragraph(CALIBRATION_NOTE)] if has_votes(models) else []),
             Table(
                 ("Model", "Probabilities", "ECE", "Brier score", "Negative log-likelihood", "Temperature"),
                 lines,

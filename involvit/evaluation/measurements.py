@@ -64,6 +64,8 @@ def measure_model(
     speed: Speed,
     samples: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
+    votes: Sequence[Sequence[float]] | None = None,
+    vote_counts: Sequence[Sequence[int] | None] | None = None,
 ) -> ModelMeasurements:
     """Measures one model.
 
@@ -74,6 +76,8 @@ def measure_model(
         speed: What was timed of it.
         samples: Bootstrap samples of the intervals.
         seed: Of the bootstrap.
+        votes: How people's votes are spread over the classes, [N, 7], where the data says so.
+        vote_counts: How many people gave each answer, `None` where nobody counted, [N, 7 or more]; likewise.
     """
     scaled, temperatures = cross_fitted_temperature(probabilities, references, groups)
 
@@ -85,6 +89,8 @@ def measure_model(
             groups=list(groups),
             bootstrap_samples=bootstrap_samples,
             seed=seed,
+            reference_votes=votes,
+            vote_counts=vote_counts,
         )
 
     return ModelMeasurements(

@@ -32,7 +32,8 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
         **load_arguments: Of `load_fer_dataset`.
 
     Returns:
-        Rows of `image`, `label` (0 to 6, in the order of `LABELS`), `group` and `path`.
+        Rows of `image`, `label` (0 to 6, in the order of `LABELS`), `group` and `path`, and of `votes` and
+        `vote_counts` where the data has them.
 
     Raises:
         FileNotFoundError: If there is no such data.

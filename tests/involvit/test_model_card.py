@@ -22,6 +22,17 @@ JOINED = {
     "fer": {"data": "/home/anna/data/fer2013.zip", "split": "official"},
     "faces": {"data": "../wildfaces.zip", "split": "group", "repeat": 3},
 }
+VOTED = {
+    "num_voted": 431,
+    "voted_accuracy": 0.81111,
+    "agreement_with_person": 0.66666,
+    "human_accuracy": 0.72222,
+    "human_agreement_with_person": 0.63333,
+    "human_majority_share": 0.75555,
+    "cross_entropy_to_votes": 0.98765,
+    "entropy_of_votes": 0.54321,
+    "js_divergence_to_votes": 0.12345,
+}
 
 
 def metrics_of(accuracy, support, intervals=None):
@@ -175,6 +186,40 @@ def test_the_tables_hold_the_figures_of_the_report(folder, joined_report):
     assert "4.01 M parameters" in text
 
 
+def test_the_model_stands_beside_one_person_where_people_voted(folder, joined_report):
+    joined_report["sources"]["fer"] |= VOTED
+    joined_report["metrics"] |= VOTED  # of other images than the accuracy: no table of their own
+    text = ModelCard.load(write_model_card(folder(joined_report))).text
+    assert text.count("### Against what people say") == 1
+    assert "### Against what people say, fer\n" in text
+    assert "in each of 431 images" in " ".join(text.split())
+    (rows,) = table(text, "answers of")
+    assert rows == {
+        "the model": ["0.8111", "0.6667", "0.9877", "0.1235"],
+        "one person": ["0.7222", "0.6333", "-", "-"],
+        "the votes themselves": ["1.0000", "0.7556", "0.5432", "0.0000"],
+    }
+
+
+def test_nothing_is_said_of_people_where_nobody_voted(folder, joined_report):
+    joined_report["metrics"]["num_voted"] = joined_report["sources"]["fer"]["num_voted"] = 0
+    text = write_model_card(folder(joined_report)).read_text()
+    assert "what people say" not in text
+    assert "of 10 people" not in text
+
+
+def test_a_model_of_votes_says_what_its_probabilities_mean(folder, joined_report):
+    joined_report["run"]["votes"] = True
+    text = " ".join(write_model_card(folder(joined_report)).read_text().split())
+    assert "0.6 for Happy means that about 6 of 10 people would say Happy." in text
+
+
+def test_two_sources_that_share_a_paper_cite_it_once(folder):
+    both = {"ferplus": {"data": "ferplus.zip"}, "fer2013": {"data": "fer2013.zip"}}
+    text = write_model_card(folder(report_of(both, {name: metrics_of(0.5, (9,) * 7) for name in both}))).read_text()
+    assert text.count("goodfellow2013challenges") == text.count("barsoum2016training") == 1
+
+
 def test_a_run_on_one_source_has_one_row_and_no_brackets(folder):
     text = ModelCard.load(write_model_card(folder(report_of("faces.zip", split="group")))).text
     (results,) = table(text, "data")
@@ -203,6 +248,12 @@ def test_without_a_report_it_says_that_nothing_was_measured(folder):
     ("data", "there", "not_there"),
     [
         ("fer2013.csv", ["FER2013", "ODbL", "65%", "48 x 48", "goodfellow2013"], ["muxspace", "12 images", "SFEW"]),
+        (
+            "ferplus.zip",
+            ["Barsoum", "1608.01041", "MIT", "ODbL", "Ten people", "barsoum2016", "goodfellow2013"],
+            ["65%", "muxspace"],
+        ),
+        ("wildfaces_extra.zip", ["6,000", "muxspace", "calm and smiling"], ["12 images of Fear", "FER2013"]),
         ("wildfaces.zip", ["muxspace", "12 images of Fear", "few persons"], ["FER2013", "ODbL", "65%", "goodfellow"]),
         ("SFEW_2.0.zip", ["SFEW", "feature films"], ["FER2013", "muxspace"]),
         ("rendered", ["drawings", "showing no person"], ["FER2013", "muxspace"]),

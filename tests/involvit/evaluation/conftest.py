@@ -48,6 +48,27 @@ def grey_faces():
 
 
 @pytest.fixture(scope="session")
+def voted_faces(grey_faces):
+    """The same with ten people's votes: 7 for the label, 2 for the class before, one unknown; none of person9's faces.
+
+    As everywhere, the vote of a single person is left out of the distribution.
+    """
+    rows = {"votes": [], "vote_counts": []}
+    for row in grey_faces.remove_columns("image"):
+        counts = [0] * 10
+        counts[row["label"]], counts[row["label"] - 1 if row["label"] else 6], counts[8] = 7, 2, 1
+        is_voted = row["group"] != "person9"
+        rows["vote_counts"].append(counts if is_voted else None)
+        rows["votes"].append([count / 9 for count in counts[:7]] if is_voted else np.eye(7)[row["label"]].tolist())
+    types = {
+        "votes": datasets.List(datasets.Value("float32"), length=7),
+        "vote_counts": datasets.List(datasets.Value("int32"), length=10),
+    }
+    columns = datasets.Dataset.from_dict(rows, features=datasets.Features(types))
+    return datasets.concatenate_datasets([grey_faces, columns], axis=1)
+
+
+@pytest.fixture(scope="session")
 def grey_folder(grey_faces, tmp_path_factory):
     """The same as class folders."""
     folder = tmp_path_factory.mktemp("grey_faces")

@@ -7,6 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dataset_script import LABELS
+from dataset_script.votes import ANSWERS, distribution, one_hot
 from involvit.torch_classifier import TorchClassifier
 
 PALETTE = np.array([[0, 1, 1], [0, 1, 0], [1, 0, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0], [1, 0.5, 0]])
@@ -18,6 +19,12 @@ FEATURES = datasets.Features(
         "path": datasets.Value("string"),
     }
 )
+
+
+VOTES = {
+    "votes": datasets.List(datasets.Value("float32"), length=7),
+    "vote_counts": datasets.List(datasets.Value("int32"), length=10),
+}
 
 
 class PaletteClassifier(TorchClassifier):
@@ -44,12 +51,21 @@ def face(label, seed, size=(32, 32)):
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def row(image, label, group, path):
-    return {"image": image, "label": -1 if label is None else LABELS.index(label), "group": group, "path": path}
+def row(image, label, group, path, **votes):
+    label = -1 if label is None else LABELS.index(label)
+    return {"image": image, "label": label, "group": group, "path": path, **votes}
 
 
 def part(rows):
-    return datasets.Dataset.from_list(rows, features=FEATURES)
+    is_voted = any("votes" in item for item in rows)
+    return datasets.Dataset.from_list(rows, features=datasets.Features(FEATURES | (VOTES if is_voted else {})))
+
+
+def voted(label, seed, path, answers):
+    """A face with how many people gave which answer, or None where nobody counted."""
+    counts = None if answers is None else [answers.get(name, 0) for name in ANSWERS]
+    votes = one_hot(LABELS.index(label)) if answers is None else distribution(counts)
+    return row(face(label, seed), label, path, path, votes=list(votes), vote_counts=counts)
 
 
 def clean_rows(count=6, start=0):

@@ -4,6 +4,7 @@ import pytest
 
 from dataset_script import LABELS
 from involvit.evaluation import evaluate_models as module
+from involvit.evaluation import predictions
 from involvit.evaluation.evaluate_models import evaluate_models
 
 
@@ -53,6 +54,30 @@ def test_its_json_holds_what_the_models_answered(report):
     (comparison,) = results["comparisons"]
     sharp, shifted = (results["models"][name]["metrics"]["accuracy"] for name in ("sharp", "shifted"))
     assert comparison["accuracy"]["value"] == pytest.approx(sharp - shifted)
+
+
+def test_votes_are_shown_beside_one_person_where_the_data_has_them(
+    evaluate, report, voted_faces, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(predictions, "load_fer_dataset", lambda data: {"validation": voted_faces})
+    page = evaluate(tmp_path / "out")
+    text = (page.parent / "report.md").read_text()
+    section = text.partition("## Against what people say")[2].partition("## ")[0]
+    assert "in 63 of the 70 images" in section
+    assert "count as unanimous" in section
+    # 7 of 10 people agree with the majority, and 7 x 6 + 2 x 1 of 10 x 9 pairs with each other
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in section.splitlines() if line.startswith("|")}
+    assert [cell.strip() for cell in rows["one person"]] == ["70.0", "48.9", "-", "-"]
+    assert [cell.strip() for cell in rows["the votes themselves"]][:2] == ["100.0", "70.0"]
+    metrics = json.loads((page.parent / "report.json").read_text())["models"]["sharp"]["metrics"]
+    assert [cell.strip() for cell in rows["sharp"]] == [
+        f"{100 * metrics['voted_accuracy']:.1f}",
+        f"{100 * metrics['agreement_with_person']:.1f}",
+        f"{metrics['cross_entropy_to_votes']:.3f}",
+        f"{metrics['js_divergence_to_votes']:.3f}",
+    ]
+    assert "takes the majority for the truth" in text
+    assert "people say" not in (report.parent / "report.md").read_text()
 
 
 def test_one_model_is_compared_with_nobody(evaluate, tmp_path):

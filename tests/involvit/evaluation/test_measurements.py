@@ -35,6 +35,22 @@ def test_a_model_is_measured_as_scikit_learn_measures(faces):
     assert list(model.curves) == list(LABELS)
 
 
+def test_votes_reach_the_metric_before_and_after_scaling(faces):
+    references, groups, probabilities = faces
+    votes = 0.8 * np.eye(7)[references] + 0.2 / 7
+    counts = [None, *(8 * np.eye(7, dtype=int)[references[1:]] + 1).tolist()]
+    model = measure_model(
+        probabilities(2), references, groups, SPEED, samples=10, votes=votes.tolist(), vote_counts=counts
+    )
+    for metrics in (model.metrics, model.scaled_metrics):
+        assert metrics["num_voted"] == 209
+        assert metrics["human_majority_share"] == pytest.approx(9 / 15)
+        assert metrics["entropy_of_votes"] < metrics["cross_entropy_to_votes"]
+    assert model.metrics["cross_entropy_to_votes"] != model.scaled_metrics["cross_entropy_to_votes"]
+    without = measure_model(probabilities(2), references, groups, SPEED, samples=10)
+    assert not {"num_voted", "cross_entropy_to_votes"} & without.metrics.keys()
+
+
 def test_scaling_changes_probabilities_but_no_answer(faces):
     references, groups, probabilities = faces
     too_sure = probabilities(2) ** 3
