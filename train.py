@@ -526,7 +526,8 @@ def predict_rows(
             f"max_grad_norm; the checkpoint before is kept"
         )
     columns = [name for name in ("label", "group", "source", *VOTE_FEATURES) if name in rows.column_names]
-    predicted = rows.select_columns(columns).to_pandas().iloc[torch.cat(indices).tolist()]
+    # Not by to_pandas(), which makes counts of votes floats where one row has none.
+    predicted = pd.DataFrame({name: rows[name][:] for name in columns}).iloc[torch.cat(indices).tolist()]
     return predicted.assign(scores=logits.double().softmax(dim=1).tolist())
 
 

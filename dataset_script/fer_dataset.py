@@ -158,9 +158,9 @@ def load_fer_dataset(
     content take them from there, whatever the split.
 
     Args:
-        data (`str` or `Path`): a folder, zip or tar of class folders, with FER2013's csv or with FER+ in either of its
-            forms (see `fer_plus`), FER2013's csv itself, a folder or file that `datasets` can load with the columns `image` and `label`, the Hub id of such a data set, or the
-            word `"rendered"` for drawn faces.
+        data (`str` or `Path`): a folder, zip or tar of class folders, of FER2013's csv or of FER+ in either of its
+            forms (see `fer_plus`), FER2013's csv itself, a folder or file that `datasets` can load with the columns
+            `image` and `label`, the Hub id of such a data set, or the word `"rendered"` for drawn faces.
         split (`str`, *optional*): `"official"` (the parts the data comes in), `"random"`, `"stratified"`, `"group"` (no
             film or person in both), `"kfold"` (stratified), `"group_kfold"` or `"train"` (nothing is held out, for a
             source of several). None is official where the data has a training and a validation part, else stratified.
@@ -183,11 +183,11 @@ def load_fer_dataset(
         cache_dir (`str` or `Path`, *optional*): another place for the cache.
 
     Returns:
-        `DatasetDict`: `train`, `validation` (but with the split `"train"`) and, where the data has one, `test`, ordered by path, with `image` (the
-        original encoded bytes), `label` (`ClassLabel` of `LABELS`; -1 in a test part without labels), `group` (`str`)
-        and `path` (`str`, inside the source). Where several people judged the faces, `label` is their majority, and
-        there are `votes` (seven floats that sum to 1, see `votes.distribution`) and `vote_counts` (ten ints, how many
-        people gave each of `votes.ANSWERS`; None where only a label or a distribution is known).
+        `DatasetDict`: `train`, `validation` (unless the split is `"train"`) and, where the data has one, `test`,
+        ordered by path, with `image` (the original encoded bytes), `label` (`ClassLabel` of `LABELS`; -1 in a test part
+        without labels), `group` (`str`) and `path` (`str`, inside the source). Where several people judged the faces,
+        `label` is their majority, and there are `votes` (seven floats that sum to 1, see `votes.distribution`) and
+        `vote_counts` (ten ints, how many people gave each of `votes.ANSWERS`; None where nobody counted them).
 
     Raises:
         FileNotFoundError: if `data` is no existing path and cannot be had from the Hub.

@@ -1,6 +1,6 @@
-"""FER+: FER2013's images with the votes of ten people (Barsoum et al., ICMI 2016, arXiv 1608.01041), in both its forms.
+"""FER+: FER2013's images and the votes of ten people (Barsoum et al., ICMI 2016, arXiv 1608.01041), in both its forms.
 
-- as its script lays it out: folders `FER2013Train`, `FER2013Valid` and `FER2013Test`, each with images and a `label.csv`
+- as its script lays it out: folders `FER2013Train`, `FER2013Valid`, `FER2013Test`, each with images and a `label.csv`
 - as it is published: `fer2013new.csv`, whose rows are those of `fer2013.csv` beside it
 
 A face counts where one of the seven classes has the majority (see `votes.majority`). All others, those on which people

@@ -78,7 +78,7 @@ def _card_text(dataset: DatasetDict, name: str, made_by: str) -> str:
     ]
     if "votes" in dataset["train"].column_names:
         lines += [
-            "- `votes`: what share of several people chose each class, in the order above; the label is their majority.",
+            "- `votes`: what share of several people chose each class, in the order above; most chose the label.",
             "  Answers of a single person and other answers are left out",
             f"- `vote_counts`: how many people answered {', '.join(ANSWERS)}",
         ]

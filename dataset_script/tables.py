@@ -73,7 +73,7 @@ def load_table(data: str, cache_dir: str | None) -> DatasetDict:
 
 
 def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
-    """Reads rows with an `image` and a `label`; `group`, `path`, `votes` and `vote_counts` are kept where there are any.
+    """Reads rows with an `image` and a `label`; `group`, `path`, `votes` and `vote_counts` are kept where they stand.
 
     Labels are strings, or numbers whose names the `label` column (a `ClassLabel`) carries; they are matched by name. In
     a test part -1 or None stands for no label.

@@ -171,6 +171,15 @@ def test_a_run_learns_what_people_say_and_not_only_what_most_of_them_say(run, vo
     assert voted["run"]["votes"] and not labelled["run"]["votes"]
 
 
+def test_a_source_without_votes_is_reported_beside_one_with_them(run, faces, voted_faces, tmp_path):
+    sources = {"voted": {"data": str(voted_faces), "split": "official"}, "labelled": {"data": str(faces)}}
+    report, _ = run(tmp_path / "out", data=sources, num_epochs=1, split="group")
+    voted, labelled = report["sources"].values()
+    assert (voted["num_voted"], labelled["num_voted"], report["metrics"]["num_voted"]) == (14, 0, 14)
+    assert voted["human_majority_share"] == pytest.approx(0.6)
+    assert "human_majority_share" not in labelled
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"mixup_alpha": 0.2, "cutmix_alpha": 0.5}, {"class_balance": "sampler"}, {"class_balance": "loss"}],

@@ -155,7 +155,7 @@ def test_tables_that_do_not_belong_together_are_refused(tables, write_source, tm
 def test_a_wrong_row_of_the_votes_is_skipped_with_its_line(tables, write_source, tmp_path):
     tables["fer2013new.csv"][1] = tables["fer2013new.csv"][1].replace("8", "-8")
     source = write_tables(write_source, tables)
-    with pytest.raises(ValueError, match="fer2013new.csv#2 has the votes"):
+    with pytest.raises(ValueError, match=r"fer2013new\.csv#2 has the votes"):
         load_fer_dataset(source, cache_dir=tmp_path / "cache")
     parts = load_fer_dataset(source, cache_dir=tmp_path / "cache", on_error="skip")
     assert [len(rows) for rows in parts.values()] == [2, 3, 3]
