@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from involvit.colors import class_colors
 from involvit.explanation import explain as explain_face
 from involvit.explanation import overlay
 from involvit.face_detection import Face, align_face, load_face_detector
+from involvit.model_card import read_json
 from involvit.probability_bars import CSS, probability_bars
 from involvit.results import result_rows
 from involvit.session_files import SessionFiles
@@ -318,8 +320,21 @@ def face_at(faces: list[dict[str, Any]], click: gr.SelectData) -> tuple[int, int
 
 
 def bars_of_face(face: dict[str, Any] | None) -> str:
-    """Draws the probabilities of one face."""
-    return probability_bars(face["probabilities"], f"Face {face['face']}: {face['label']}") if face else ""
+    """Draws the probabilities of one face, and says what they mean where the model learned from people's votes."""
+    if face is None:
+        return ""
+    bars = probability_bars(face["probabilities"], f"Face {face['face']}: {face['label']}")
+    people = f"<p>About {round(10 * face['score'])} of 10 people would say {escape(face['label'])}.</p>"
+    return bars + people if learned_from_votes(settings.model[0]) else bars
+
+
+@functools.cache
+def learned_from_votes(model: str) -> bool:
+    """Returns whether a model was trained on the votes of several people per face, as its folder's report says."""
+    try:
+        return bool(read_json(Path(model) / "report.json")["run"].get("votes"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no report, or none of ours
+        return False
 
 
 # --- Live ---

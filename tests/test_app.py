@@ -318,3 +318,19 @@ def test_on_a_gpu_space_the_networks_run_where_the_gpu_is(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["True", "True"]
+
+
+def test_a_probability_is_told_as_a_share_of_people_only_where_the_model_learned_from_votes(tmp_path):
+    reports = {"votes": '{"run": {"votes": true}}', "labels": '{"run": {}}', "foreign": "[]", "none": None}
+    for name, report in reports.items():
+        (tmp_path / name).mkdir()
+        if report is not None:
+            (tmp_path / name / "report.json").write_text(report)
+    face = {"face": 1, "label": "Happy", "score": 0.62, "probabilities": {"Happy": 0.62, "Sad": 0.38}}
+    code = f"import sys, app\nfor app.settings.model in zip(sys.argv[1:]): print(app.bars_of_face({face}))"
+    folders = [str(tmp_path / name) for name in reports]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *folders], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    tells = ["About 6 of 10 people would say Happy." in line for line in result.stdout.splitlines()]
+    assert tells == [True, False, False, False]
