@@ -130,7 +130,7 @@ def main() -> None:
             faces["train"], processor, build_augmentation(recipe.augmentation), recipe.seed, target
         )
         order = torch.Generator()
-        train_loader = build_train_loader(train_faces, recipe, order)
+        train_loader = build_train_loader(train_faces, faces["train"]["label"][:], recipe, order)
         eval_loaders = {
             part: DataLoader(FaceDataset(rows, processor), recipe.eval_batch_size, num_workers=recipe.num_workers)
             for part, rows in faces.items()
@@ -340,10 +340,11 @@ def build_config(recipe: Recipe, train_rows: datasets.Dataset) -> InvolViTConfig
     return InvolViTConfig.from_pretrained(recipe.pretrained, **fields)
 
 
-def build_train_loader(train_faces: FaceDataset, recipe: Recipe, order: torch.Generator) -> DataLoader:
+def build_train_loader(
+    train_faces: FaceDataset, labels: list[int], recipe: Recipe, order: torch.Generator
+) -> DataLoader:
     """Builds the loader whose order follows from `order` alone."""
     if recipe.class_balance == "sampler":
-        labels = np.asarray(train_faces.faces["label"])
         weights = 1 / np.bincount(labels)[labels]
         sampler = WeightedRandomSampler(weights.tolist(), len(labels), generator=order)
     else:

@@ -389,15 +389,11 @@ def test_class_balance_by_loss_weighs_classes_by_the_inverse_of_their_share(face
 
 
 def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
-    class Faces:
-        faces = {"label": [0] * 900 + [1] * 90 + [2] * 10}  # noqa: RUF012
-
-        def __len__(self):
-            return 1000
-
+    labels = [0] * 900 + [1] * 90 + [2] * 10
     recipe = train.Recipe(output_dir=str(tmp_path), class_balance="sampler", batch_size=10, num_workers=0)
     order = torch.Generator().manual_seed(0)
-    drawn = np.asarray(Faces.faces["label"])[list(train.build_train_loader(Faces(), recipe, order).sampler)]
+    loader = train.build_train_loader(range(1000), labels, recipe, order)
+    drawn = np.asarray(labels)[list(loader.sampler)]
     assert np.bincount(drawn) / 1000 == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
