@@ -79,7 +79,7 @@ class FERDataset(GeneratorBasedBuilder):
     `on_error="skip"` is listed in the data set's `info.description`.
     """
 
-    VERSION = Version("1.0.0")
+    VERSION = Version("1.1.0")
     BUILDER_CONFIG_CLASS = FERConfig
     config: FERConfig
 
@@ -131,7 +131,7 @@ class FERDataset(GeneratorBasedBuilder):
                 "path": face.path,
             }
             if "votes" in self.info.features:
-                row["votes"] = one_hot(face.label) if face.votes is None else face.votes
+                row["votes"] = one_hot(face.label) if face.votes is None and face.label >= 0 else face.votes
                 row["vote_counts"] = face.vote_counts
             yield Key(0, index), row
         self.info.description = self._bad.report()
@@ -232,7 +232,7 @@ def load_fer_dataset(
             )
         dataset = parts
     elif split == TRAIN:
-        dataset = parts | {TRAIN: pool}
+        dataset = DatasetDict(parts | {TRAIN: pool})
         dataset.pop(VALIDATION, None)
     else:
         train, validation = split_indices(
@@ -277,13 +277,12 @@ def _read_source(data: str, cache_dir: str, bad: BadInput) -> list[Face]:
     if not path.exists() or is_table(path):
         return read_table(load_table(data, cache_dir), bad)
     tree = open_file_tree(path, bad)
+    csv = find_fer2013_csv(tree)
+    if csv is not None and (votes := find_votes_csv(tree)) is not None:
+        return read_votes_csv(tree, votes, csv, bad)
     if label_files := find_label_files(tree):
         return read_label_files(tree, label_files, bad)
-    csv = find_fer2013_csv(tree)
-    if csv is None:
-        return read_class_folders(tree, bad)
-    votes = find_votes_csv(tree, csv)
-    return read_fer2013_csv(tree, csv, bad) if votes is None else read_votes_csv(tree, votes, csv, bad)
+    return read_class_folders(tree, bad) if csv is None else read_fer2013_csv(tree, csv, bad)
 
 
 def _by_part(faces: list[Face], data: str) -> dict[str, tuple[Face, ...]]:

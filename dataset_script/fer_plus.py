@@ -3,7 +3,7 @@
 - as its script lays it out: folders `FER2013Train`, `FER2013Valid`, `FER2013Test`, each with images and a `label.csv`
 - as it is published: `fer2013new.csv`, whose rows are those of `fer2013.csv` beside it
 
-A face counts where one of the seven classes has the majority (see `votes.majority`). All others, those on which people
+A face is kept where one of the seven classes has the majority (see `votes.majority`). All others, those on which people
 do not agree and those that most people call unknown, contemptuous or no face, are left out, and counted in the log.
 """
 
@@ -16,19 +16,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 from PIL import Image
 
-from .bad_input import BadInput
-from .faces import PARTS, Face, encode_png, part_of
+from .bad_input import IMAGE_FORMATS, BadInput, image_problem
+from .faces import PARTS, TRAIN, Face, encode_png, part_of
 from .fer2013_csv import read_rows
 from .file_tree import FileTree, naming_damage
 from .labels import LABELS
 from .votes import ANSWERS, checked_counts, distribution, majority
 
-# The counts of a row stand in the order neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown,
-# NF (not a face). This is the place of each of `ANSWERS` among them.
+# The counts of a row, the last of which is of those who see no face; and the place of each of `ANSWERS` among them.
+_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")
 _PLACES = (4, 5, 6, 1, 3, 2, 0, 7, 8, 9)
 _BOX = re.compile(r"\(\s*(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\s*\)")
 Box = tuple[int, int, int, int]
@@ -36,7 +36,7 @@ Box = tuple[int, int, int, int]
 
 def find_label_files(tree: FileTree) -> list[str]:
     """Returns the names of the files `label.csv` that lie in folders named after a part, such as `FER2013Train`."""
-    return [name for name in tree.files if PurePosixPath(name).name == "label.csv" and _part(name) is not None]
+    return [name for name in tree.files if PurePosixPath(name).name == "label.csv" and _part(tree, name) is not None]
 
 
 def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> list[Face]:
@@ -53,12 +53,12 @@ def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> lis
     faces, unclear = [], Counter[str]()
     for name in names:
         for line, (image_name, *fields) in _rows(tree, name):
-            path = str(PurePosixPath(name).with_name(image_name.strip()))
+            path = f"{PurePosixPath(name).parent}/{PureWindowsPath(image_name.strip()).name}".removeprefix("./")
             try:
                 if path not in tree.files:
                     raise ValueError(f"is not there, though line {line} of {name} lists it")
                 read = partial(_read_box, tree, path, _parse_box(fields[0] if fields else ""))
-                face = _with_votes(Face(_part(name), path, 0, read, group=path), fields[1:], unclear)
+                face = _with_votes(Face(_part(tree, name), path, 0, read, group=path), fields[1:], unclear)
             except ValueError as error:
                 bad.add(path, str(error))
                 continue
@@ -67,10 +67,12 @@ def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> lis
     return _finish(faces, unclear, bad)
 
 
-def find_votes_csv(tree: FileTree, faces_csv: str) -> str | None:
+def find_votes_csv(tree: FileTree) -> str | None:
     """Returns the name of the `fer2013new.csv` that lies beside `fer2013.csv`, or None."""
-    name = str(PurePosixPath(faces_csv).with_name("fer2013new.csv"))
-    return name if name in tree.files else None
+    found = [name for name in tree.files if PurePosixPath(name).name.lower() == "fer2013new.csv"]
+    if len(found) > 1:
+        raise ValueError(f"{tree.root}: several files of votes ({', '.join(found)}); keep the one to read.")
+    return found[0] if found else None
 
 
 def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> list[Face]:
@@ -88,8 +90,11 @@ def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> 
     Raises:
         ValueError: if the two do not have the same rows.
     """
-    _, *votes = _rows(tree, name)
+    header, *votes = list(_rows(tree, name)) or [(1, [])]
+    if [column.strip().lower() for column in header[1]] != ["usage", "image name", *_COLUMNS]:
+        raise ValueError(f"{tree.root}: the first line of {name} is not 'Usage,Image name,{','.join(_COLUMNS)}'.")
     images = list(read_rows(tree, faces_csv, bad))
+    says_usage = any(image is not None and image.part != TRAIN for image in images)
     if len(votes) != len(images):
         raise ValueError(
             f"{tree.root}: {name} has {len(votes)} rows and {faces_csv} {len(images)}; they must have the same rows."
@@ -98,16 +103,17 @@ def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> 
     for image, (line, (usage, *fields)) in zip(images, votes, strict=True):
         if image is None:
             continue
-        if part_of(usage.strip()) != image.part:
+        part = part_of(usage.strip())
+        if part is None or (says_usage and part != image.part):
             raise ValueError(
                 f"{tree.root}: line {line} of {name} is of {usage!r}, that row of {faces_csv} is not; they must have "
                 f"the same rows in the same order."
             )
         if fields and not fields[0].strip():
-            unclear["without a face"] += 1
+            unclear["with no face"] += 1
             continue
         try:
-            face = _with_votes(image, fields[1:], unclear)
+            face = _with_votes(replace(image, part=part), fields[1:], unclear)
         except ValueError as error:
             bad.add(f"{name}#{line}", str(error))
             continue
@@ -116,16 +122,17 @@ def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> 
     return _finish(faces, unclear, bad)
 
 
-def _part(name: str) -> str | None:
-    return part_of(PurePosixPath(name).parent.name.lower().removeprefix("fer2013"))
+def _part(tree: FileTree, name: str) -> str | None:
+    folder = (tree.root / name).parent.name.lower()
+    return part_of(folder.removeprefix("fer2013").lstrip("_- ")) if folder.startswith("fer2013") else None
 
 
 def _rows(tree: FileTree, name: str) -> Iterator[tuple[int, list[str]]]:
     """The line number and the fields of each row that is not empty."""
     with naming_damage(f"{tree.root}: {name}"), tree.files[name]() as file:
-        reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline=""))
+        reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline=""), skipinitialspace=True)
         for row in reader:
-            if row:
+            if any(field.strip() for field in row):
                 yield reader.line_num, row
 
 
@@ -136,9 +143,9 @@ def _with_votes(face: Face, fields: Sequence[str], unclear: Counter[str]) -> Fac
     counts = checked_counts([fields[place] for place in _PLACES])
     label = majority(counts)
     if label is None:
-        unclear["without a majority"] += 1
+        unclear["with no majority"] += 1
     elif label >= len(LABELS):
-        unclear[f"with the majority for {ANSWERS[label]!r}"] += 1
+        unclear[f"with a majority for {ANSWERS[label]!r}"] += 1
     else:
         return replace(face, label=label, votes=distribution(counts), vote_counts=counts)
     return None
@@ -147,7 +154,7 @@ def _with_votes(face: Face, fields: Sequence[str], unclear: Counter[str]) -> Fac
 def _finish(faces: list[Face], unclear: Counter[str], bad: BadInput) -> list[Face]:
     if unclear:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unclear.items()))
-        bad.note(f"left out {unclear.total():,} faces by the votes: {kinds}")
+        bad.note(f"left out {unclear.total():,} images because of their votes: {kinds}")
     return sorted(faces, key=lambda face: PARTS.index(face.part))
 
 
@@ -160,10 +167,18 @@ def _parse_box(text: str) -> Box:
 
 
 def _read_box(tree: FileTree, path: str, box: Box) -> bytes:
-    """The bytes of an image, cut to the box where that is not the whole."""
+    """The bytes of an image, cut to the box where that is not the whole.
+
+    Raises:
+        ValueError: if the box reaches beyond the image.
+    """
     data = tree.read(path)
-    try:
-        image = Image.open(io.BytesIO(data))
-        return data if box == (0, 0, *image.size) else encode_png(image.crop(box))
-    except OSError:  # whoever reads the rows says what is wrong with the image
+    if image_problem(data) is not None:  # whoever reads the rows says what is wrong with it
         return data
+    image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+    if box == (0, 0, *image.size):
+        return data
+    if box[2] > image.width or box[3] > image.height:
+        raise ValueError(f"has the box {box}, but {image.width} x {image.height} pixels")
+    face = image.crop(box)
+    return encode_png(face if face.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16") else face.convert("RGB"))

@@ -57,7 +57,14 @@ def load_joined_datasets(
     measured = [dataset for dataset in loaded.values() if VALIDATION in dataset]
     if not measured:
         raise ValueError("every source has the split 'train'; at least one must hold out images to measure on.")
-    held_out = {group for dataset in measured for part in dataset if part != TRAIN for group in dataset[part]["group"]}
+    held_out = {
+        group
+        for dataset in measured
+        for part in dataset
+        if part != TRAIN
+        for group, path in zip(dataset[part]["group"], dataset[part]["path"], strict=True)
+        if group != path
+    }
     for name, dataset in loaded.items():
         if VALIDATION not in dataset:
             dataset[TRAIN] = _all_but(dataset[TRAIN], held_out, name)
@@ -102,7 +109,10 @@ def _mark(rows: Dataset, name: str, has_votes: bool) -> Dataset:
     if "votes" in rows.column_names:
         kept += VOTE_FEATURES
     elif has_votes:
-        columns |= {"votes": [one_hot(label) for label in rows["label"]], "vote_counts": [None] * rows.num_rows}
+        columns |= {
+            "votes": [one_hot(label) if label >= 0 else None for label in rows["label"]],
+            "vote_counts": [None] * rows.num_rows,
+        }
         features |= VOTE_FEATURES
     marks = Dataset.from_dict(columns, features=Features(features))
     return concatenate_datasets([rows.select_columns(kept), marks], axis=1)

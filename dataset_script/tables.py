@@ -75,6 +75,8 @@ def load_table(data: str, cache_dir: str | None) -> DatasetDict:
 def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
     """Reads rows with an `image` and a `label`; `group`, `path`, `votes` and `vote_counts` are kept where they stand.
 
+    Votes are seven shares in the order of `LABELS`, counts of votes ten numbers in that of `votes.ANSWERS`.
+
     Labels are strings, or numbers whose names the `label` column (a `ClassLabel`) carries; they are matched by name. In
     a test part -1 or None stands for no label.
 
@@ -101,7 +103,9 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
         labels = _canonical_ids(table, split, bad)
         groups = table["group"] if "group" in table.column_names else None
         paths = table["path"] if "path" in table.column_names else None
-        votes, vote_counts = (table[name] if name in table.column_names else None for name in ("votes", "vote_counts"))
+        votes, vote_counts = (
+            table[name][:] if name in table.column_names else None for name in ("votes", "vote_counts")
+        )
         for index, (name, label) in enumerate(labels):
             path = str(paths[index]) if paths else f"{split}/{index:06d}"
             if label is None or (label == UNLABELLED and part != TEST):
@@ -112,6 +116,11 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
             try:
                 if votes and votes[index] is not None:
                     face = replace(face, votes=checked_distribution(votes[index]))
+                    if label != UNLABELLED and face.votes[label] < max(face.votes):
+                        raise ValueError(
+                            f"is labelled {LABELS[label]}, but most votes are for another class; votes stand in the "
+                            f"order {', '.join(LABELS)}"
+                        )
                 if vote_counts and vote_counts[index] is not None:
                     face = replace(face, vote_counts=checked_counts(vote_counts[index]))
             except ValueError as error:

@@ -19,7 +19,7 @@ MAX_ERROR = 1e-3
 
 
 def without_noise(counts: Sequence[int]) -> tuple[int, ...]:
-    """Drops answers that only one person gave, as the FER+ paper does.
+    """Returns the counts with 0 in place of 1: answers that only one person gave are noise, says the FER+ paper.
 
     Args:
         counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`.
@@ -30,7 +30,8 @@ def without_noise(counts: Sequence[int]) -> tuple[int, ...]:
 def majority(counts: Sequence[int]) -> int | None:
     """Returns the answer that most people gave, as an index into `ANSWERS`; None where two or more share the lead.
 
-    Answers of a single person do not count.
+    Answers of a single person do not count. The lead is enough: more than half of the votes, as FER+'s own code asks
+    for in its mode "majority", is not needed.
 
     Args:
         counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`.
@@ -63,11 +64,14 @@ def checked_distribution(votes: Sequence[float]) -> tuple[float, ...]:
     """Returns seven shares as they are.
 
     Raises:
-        ValueError: if they are not seven numbers from 0 on that sum to 1, worded for `BadInput.add`.
+        ValueError: if they are not seven non-negative numbers that sum to 1, worded for `BadInput.add`.
     """
-    values = np.asarray(votes, dtype=float)
+    try:
+        values = np.asarray(votes, dtype=float)
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.shape != (len(LABELS),) or not (values >= 0).all() or abs(values.sum() - 1) > MAX_ERROR:
-        raise ValueError(f"has the votes {list(votes)}, not {len(LABELS)} shares that sum to 1")
+        raise ValueError(f"has the votes {votes}, not {len(LABELS)} shares that sum to 1")
     return tuple(values.tolist())
 
 
@@ -78,12 +82,13 @@ def checked_counts(counts: Sequence[int]) -> tuple[int, ...]:
         counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`, as numbers or text.
 
     Raises:
-        ValueError: if they are not as many whole numbers from 0 on, worded for `BadInput.add`.
+        ValueError: if they are not as many non-negative whole numbers, worded for `BadInput.add`.
     """
     try:
         numbers = tuple(int(count) for count in counts)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != len(ANSWERS) or min(numbers) < 0:
-        raise ValueError(f"has the votes {', '.join(map(str, counts))}, not {len(ANSWERS)} whole numbers from 0")
+        whole = all(isinstance(count, str) or count == number for count, number in zip(counts, numbers, strict=True))
+    except (TypeError, ValueError, OverflowError):
+        numbers, whole = (), False
+    if not whole or len(numbers) != len(ANSWERS) or not 0 <= min(numbers) <= max(numbers) < 2**31:
+        raise ValueError(f"has the votes {counts}, not {len(ANSWERS)} whole numbers from 0")
     return numbers

@@ -12,6 +12,7 @@ from dataset_script.votes import ANSWERS
 
 # Columns of the published files after name and box, or Usage and name.
 COLUMNS = ("Neutral", "Happy", "Surprise", "Sad", "Angry", "Disgust", "Fear", "Contempt", "Unknown", "Not a face")
+HEADER = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"  # as published
 VOTES = {
     "happy": {"Happy": 8, "Neutral": 2},
     "sad": {"Sad": 5, "Fear": 4, "Angry": 1},
@@ -52,7 +53,7 @@ def folders():
 @pytest.fixture
 def tables():
     """`fer2013.csv` and `fer2013new.csv`: all six kinds of face in each part."""
-    faces, votes = ["emotion,pixels,Usage"], [f"Usage,Image name,{','.join(COLUMNS)}"]
+    faces, votes = ["emotion,pixels,Usage"], [f"Usage,Image name,{HEADER}"]
     for number, usage in enumerate(("Training", "PublicTest", "PrivateTest")):
         for index, name in enumerate(VOTES):
             faces.append(f"2,{' '.join(map(str, gray(10 * number + index).ravel()))},{usage}")
@@ -87,8 +88,8 @@ def test_folders_with_label_csv_keep_their_parts_and_votes(folders, write_source
         parts = load_fer_dataset(write_source(folders, kind), cache_dir=tmp_path / "cache")
     check(parts)
     assert (
-        "left out 9 faces by the votes: 3 with the majority for 'Contempt', 3 with the majority for 'Not a face', "
-        "3 without a majority" in caplog.text
+        "left out 9 images because of their votes: 3 with a majority for 'Contempt', 3 with a majority for "
+        "'Not a face', 3 with no majority" in caplog.text
     )
 
 
@@ -96,7 +97,7 @@ def test_folders_with_label_csv_keep_their_parts_and_votes(folders, write_source
 def test_the_published_csv_gives_the_same_beside_that_of_the_challenge(tables, write_source, tmp_path, kind, caplog):
     with caplog.at_level(logging.WARNING):
         check(load_fer_dataset(write_tables(write_source, tables, kind=kind), cache_dir=tmp_path / "cache"))
-    assert "3 with the majority for 'Contempt', 3 without a face, 3 without a majority" in caplog.text
+    assert "3 with a majority for 'Contempt', 3 with no face, 3 with no majority" in caplog.text
 
 
 def test_the_csv_of_the_challenge_alone_still_gives_all_its_rows_with_its_labels(tables, write_source, tmp_path):
@@ -120,12 +121,13 @@ def test_a_box_smaller_than_the_image_is_cut_out(folders, write_source, tmp_path
     [
         (lambda text: text.replace("happy.png", "gone.png"), "gone.png is not there, though line 1 of"),
         (lambda text: text.replace("(0, 0, 48, 48)", "(0, 0, 0, 48)", 1), "has the box '\\(0, 0, 0, 48\\)'"),
+        (lambda text: text.replace("(0, 0, 48, 48)", "(0, 0, 64, 48)", 1), "has the box .*, but 48 x 48 pixels"),
         (lambda text: text.replace('"(0, 0, 48, 48)",', "", 1), "has the box '2'"),
         (lambda text: text.replace("2,8,0", "2,8", 1), "has 9 counts of votes, not 10"),
         (lambda text: text.replace("2,8,0", "2,x,0", 1), "not 10 whole numbers from 0"),
         (lambda text: text.replace('happy.png,"(0, 0, 48, 48)",2,8,0,0,0,0,0,0,0,0', "happy.png"), "has the box ''"),
     ],
-    ids=["missing image", "empty box", "no box", "nine counts", "no number", "name only"],
+    ids=["missing image", "empty box", "box beyond", "no box", "nine counts", "no number", "name only"],
 )
 def test_a_wrong_row_of_label_csv_stops_or_is_skipped(folders, write_source, tmp_path, change, problem):
     name = "ferplus/FER2013Train/label.csv"
@@ -135,6 +137,44 @@ def test_a_wrong_row_of_label_csv_stops_or_is_skipped(folders, write_source, tmp
         load_fer_dataset(source, cache_dir=tmp_path / "cache")
     parts = load_fer_dataset(source, cache_dir=tmp_path / "cache", on_error="skip")
     assert {part: len(rows) for part, rows in parts.items()} == {"train": 2, "validation": 3, "test": 3}
+
+
+def test_one_folder_alone_is_read_by_its_own_name(folders, write_source, tmp_path):
+    source = write_source({name: data for name, data in folders.items() if "FER2013Valid" in name})
+    parts = load_fer_dataset(source / "ferplus" / "FER2013Valid", "train", cache_dir=tmp_path / "cache")
+    assert [LABELS[label] for label in parts["train"]["label"]] == ["Happy", "Sad", "Angry"]
+
+
+def test_names_of_images_with_folders_of_windows_are_found(folders, write_source, tmp_path):
+    name = "ferplus/FER2013Train/label.csv"
+    folders[name] = folders[name].replace(b"happy.png", b"C:\\faces\\FER2013Train\\happy.png")
+    assert len(load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache")["train"]) == 3
+
+
+def test_a_damaged_image_is_skipped(folders, write_source, tmp_path):
+    folders["ferplus/FER2013Train/sad.png"] = folders["ferplus/FER2013Train/sad.png"][:200]
+    parts = load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache", on_error="skip")
+    assert [len(rows) for rows in parts.values()] == [2, 3, 3]
+
+
+def test_the_tables_are_read_where_the_folders_with_label_csv_wait_for_their_images(
+    folders, tables, write_source, tmp_path
+):
+    # So lies the published repository after fer2013.csv is put into it, before its script has run.
+    listings = {name: data for name, data in folders.items() if name.endswith("label.csv")}
+    source = write_source(listings | {name: "\n".join(lines).encode() for name, lines in tables.items()})
+    check(load_fer_dataset(source, cache_dir=tmp_path / "cache"))
+
+
+def test_without_usage_in_the_images_the_votes_give_the_part(tables, write_source, tmp_path):
+    tables["fer2013.csv"] = [line.rsplit(",", 1)[0] for line in tables["fer2013.csv"]]
+    check(load_fer_dataset(write_tables(write_source, tables), cache_dir=tmp_path / "cache"))
+
+
+def test_votes_with_another_header_are_refused(tables, write_source, tmp_path):
+    tables["fer2013new.csv"][0] = tables["fer2013new.csv"][0].replace("neutral,happiness", "happiness,neutral")
+    with pytest.raises(ValueError, match=r"the first line of fer2013new\.csv is not 'Usage,Image name,neutral,happ"):
+        load_fer_dataset(write_tables(write_source, tables), cache_dir=tmp_path / "cache")
 
 
 def test_tables_that_do_not_belong_together_are_refused(tables, write_source, tmp_path):

@@ -74,12 +74,13 @@ def test_a_source_for_training_only_gives_all_but_the_persons_that_another_holds
 
 
 def test_votes_stay_and_a_label_stands_for_all_votes_where_a_source_has_none(sources, tmp_path, encoded):
-    people = [6, 0, 0, 0, 0, 0, 2, 1, 1, 0]
+    people = {"Angry": [6, 0, 0, 0, 0, 0, 2, 1, 1, 0], "Happy": [0, 0, 0, 6, 0, 0, 2, 2, 0, 0]}
+    shares = {label: [count / 8 for count in counts[:7]] for label, counts in people.items()}
     rows = {
         "image": [{"bytes": encoded(1000 + index, size=48), "path": None} for index in range(8)],
         "label": ["Angry", "Happy"] * 4,
-        "votes": [[0.75, 0, 0, 0, 0, 0, 0.25]] * 8,
-        "vote_counts": [people] * 8,
+        "votes": list(shares.values()) * 4,
+        "vote_counts": list(people.values()) * 4,
     }
     features = Features({"image": Image(), "label": Value("string"), **VOTE_FEATURES})
     (tmp_path / "voted").mkdir()
@@ -90,8 +91,8 @@ def test_votes_stay_and_a_label_stands_for_all_votes_where_a_source_has_none(sou
     for rows in joined.values():
         for row in rows.select_columns(["source", "label", "votes", "vote_counts"]):
             if row["source"] == "voted":
-                assert row["votes"] == [0.75, 0, 0, 0, 0, 0, 0.25]
-                assert row["vote_counts"] == people
+                assert row["votes"] == shares[LABELS[row["label"]]]
+                assert row["vote_counts"] == people[LABELS[row["label"]]]
             else:
                 assert row["votes"] == [float(index == row["label"]) for index in range(7)]
                 assert row["vote_counts"] is None

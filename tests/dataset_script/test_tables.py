@@ -83,9 +83,13 @@ def test_votes_are_kept_where_a_row_has_them(encoded):
     ("changes", "problem"),
     [
         ({"votes": [[0.0, 0, 0, 6, 0, 0, 2], None]}, "train/000000 has the votes .* not 7 shares that sum to 1"),
+        (
+            {"votes": [[0.0, 0, 0, 0.25, 0, 0, 0.75], None]},
+            "train/000000 is labelled Happy, but most votes are for another",
+        ),
         ({"vote_counts": [None, [1] * 7]}, "train/000001 has the votes .* not 10 whole numbers"),
     ],
-    ids=["counts for shares", "seven counts"],
+    ids=["counts for shares", "another order", "seven counts"],
 )
 def test_votes_of_another_form_stop_or_are_skipped(encoded, changes, problem):
     rows = DatasetDict(train=with_votes(encoded, **changes))

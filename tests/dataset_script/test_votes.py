@@ -46,14 +46,18 @@ def test_one_label_stands_for_all_votes():
 
 
 @pytest.mark.parametrize(
-    "votes", [[1.0], [0.5] * 7, [0.5, 0.6, -0.1, 0, 0, 0, 0], [float("nan")] * 7, [[1.0, 0, 0, 0, 0, 0, 0]]], ids=str
+    "votes",
+    [[1.0], [0.5] * 7, [0.5, 0.6, -0.1, 0, 0, 0, 0], [float("nan")] * 7, [[1.0, 0, 0, 0, 0, 0, 0]], ["x"] * 7, 3],
+    ids=str,
 )
 def test_what_is_no_distribution_is_refused(votes):
     with pytest.raises(ValueError, match="not 7 shares that sum to 1"):
         checked_distribution(votes)
 
 
-@pytest.mark.parametrize("given", [["1"] * 9, ["1"] * 9 + ["x"], ["1"] * 9 + ["-1"], ["1"] * 9 + ["1.5"]], ids=str)
+@pytest.mark.parametrize(
+    "given", [["1"] * 9, ["1"] * 9 + ["x"], ["1"] * 9 + ["-1"], ["1"] * 9 + ["1.5"], [1.5] * 10, 3], ids=str
+)
 def test_what_are_no_counts_is_refused(given):
     with pytest.raises(ValueError, match="not 10 whole numbers from 0"):
         checked_counts(given)
