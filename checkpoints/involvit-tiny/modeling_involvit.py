@@ -198,7 +198,10 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
         """
         weights = None if self.config.class_weights is None else logits.new_tensor(self.config.class_weights).float()
         smoothing = self.config.label_smoothing
-        if labels.is_floating_point():  # torch's own smoothing would make rows of zeros count
+        if labels.ndim == 2:  # torch's own smoothing and mean would make rows of zeros count
+            labels = labels.float()
+            if num_items_in_batch is None:
+                num_items_in_batch = labels.sum() if weights is None else (labels @ weights).sum()
             labels = (1 - smoothing) * labels + smoothing / self.num_labels * labels.sum(dim=1, keepdim=True)
             smoothing = 0.0
         loss = F.cross_entropy(

@@ -220,6 +220,17 @@ def test_the_loss_on_votes_is_the_cross_entropy_by_hand_and_rows_of_zeros_do_not
     assert outputs.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
+def test_one_hot_rows_have_the_loss_of_their_class_ids(tiny_config, images, class_weights, dtype):
+    config = tiny_config(label_smoothing=0.1, class_weights=class_weights, branches="rednet")
+    model = randomize(InvolViTForImageClassification(config)).eval()
+    rows = torch.zeros(4, 7, dtype=dtype)
+    rows[torch.arange(3), torch.tensor([2, 5, 1])] = 1
+    expected = model(images, labels=torch.tensor([2, 5, 1, -100])).loss
+    torch.testing.assert_close(model(images, labels=rows).loss, expected)
+
+
 @pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
 def test_micro_batches_of_any_lengths_add_up_to_the_whole_batch(tiny_config, images, class_weights):
     config = tiny_config(label_smoothing=0.1, class_weights=class_weights)
