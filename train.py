@@ -316,6 +316,13 @@ def trains_on_votes(recipe: Recipe, faces: datasets.DatasetDict) -> bool:
     return recipe.votes and "votes" in faces["train"].column_names
 
 
+def learns_shares_of_people(recipe: Recipe, faces: datasets.DatasetDict, config: InvolViTConfig) -> bool:
+    """Tells whether a probability stands for a share of people: nothing moves the targets away from their votes."""
+    is_moved = recipe.class_balance or config.class_weights or config.label_smoothing
+    is_moved = is_moved or recipe.mixup_alpha or recipe.cutmix_alpha
+    return trains_on_votes(recipe, faces) and not is_moved
+
+
 def build_config(recipe: Recipe, train_rows: datasets.Dataset) -> InvolViTConfig:
     """Builds the model's configuration, with class weights inverse to the classes' shares where asked.
 
@@ -610,7 +617,7 @@ def report(
         "images": {name: len(rows) for name, rows in faces.items()},
         "largest_class_share": largest_class_share,
         "weights": describe_weights(recipe, progress),
-        "votes": trains_on_votes(recipe, faces),
+        "votes": learns_shares_of_people(recipe, faces, model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
         "processes": accelerator.num_processes,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",

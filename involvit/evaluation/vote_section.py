@@ -10,8 +10,8 @@ from .report import Paragraph, Section, Table, percent
 
 CALIBRATION_NOTE = (
     "All of this takes the majority for the truth. A model that says 60% where 6 of 10 people agree is right about the "
-    "people; but as the majority is right every time by definition, the model passes for too unsure here. Whether its "
-    "probabilities are shares of people is told by the cross-entropy to the votes, above."
+    "people; but as the majority is right every time by definition, the model looks underconfident here. Whether its "
+    "probabilities are shares of people is shown by the cross-entropy to the votes, above."
 )
 
 
@@ -46,9 +46,7 @@ def vote_section(models: Mapping[str, ModelMeasurements]) -> Section:
     ]
     some, every = people["num_voted"], people["num_images"]
     which = f"{some:,} of the {every:,}" if some < every else f"all {every:,}"
-    others = (
-        " Accuracy and agreement are of the images with votes; in the last two columns the others count as unanimous."
-    )
+    others = " Accuracy and agreement cover only images with votes; in the last two columns others count as unanimous."
     return Section(
         "Against what people say",
         [
