@@ -9,8 +9,8 @@ votes of several: what a voter drawn at random says, whose own vote is among tho
 Each peer gets the faces as its documentation asks (RGB, BGR or grey) and in the form that serves it best of those
 measured on these validation parts, which is in its favour: see predict_peer.py and the table's last column. Nobody but
 their authors knows which of these faces they were trained on. `deepface` downloads its weights when first used; where
-it cannot, the line below the table says so. `hsemotion-onnx`, `emotiefflib`, `rmn`, `py-feat` and `erml` download
-theirs too and are not tried.
+it cannot, the line below the table says so. `hsemotion-onnx`, `rmn`, `py-feat` and `erml` do not bring theirs along
+either and are not tried.
 
 --data may be given more than once. A SPLIT is one of those of `load_fer_dataset`; any but the official one holds out a
 fifth of the images, with seed 42. FER2013's labels, the majority of FER+ and wild faces of unseen persons, no timing:
