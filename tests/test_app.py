@@ -24,6 +24,9 @@ from skimage.data import astronaut, coffee
 
 from benchmarks.app_load import running_app
 from involvit import Predictor
+from involvit.classifier import load_classifier
+from involvit.explanation import explain
+from involvit.face_detection import Face, align_face
 from modeling_involvit import LABELS
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +106,7 @@ def test_several_faces_come_largest_first_and_each_can_be_explained(client, save
     _, faces = client.predict(photo, False, api_name="/photo")
     areas = [face["box"][2] * face["box"][3] for face in faces]
     assert len(faces) == 2 and areas == sorted(areas, reverse=True)
+    classifier = load_classifier()
     for number in (1, 2):
         face, crop, *maps = client.predict(photo, False, number, api_name="/explain")
         assert face == faces[number - 1]
@@ -111,7 +115,14 @@ def test_several_faces_come_largest_first_and_each_can_be_explained(client, save
         found = cv2.resize(both[max(0, y) : y + height, x : x + width], shown.shape[:2])
         assert np.corrcoef(shown.ravel(), found.ravel())[0, 1] > 0.5
         assert len(maps) == 3 and all(Image.open(picture).size == shown.shape[:2] for picture in maps)
-        assert len({Path(picture).read_bytes() for picture in (crop, *maps)}) == 4
+        # A map on which nothing speaks for the label leaves the face as it is; all others are pictures of their own.
+        aligned = align_face(np.asarray(Image.open(photo["path"])), Face(tuple(face["box"])), classifier.image_size)
+        heats = explain(classifier, aligned, face["label"])
+        assert sum(heat.any() for heat in heats.values()) >= 2
+        for picture, heat in zip(maps, heats.values(), strict=True):
+            assert (Path(picture).read_bytes() != Path(crop).read_bytes()) == heat.any()
+        speaking = [picture for picture, heat in zip(maps, heats.values(), strict=True) if heat.any()]
+        assert len({Path(picture).read_bytes() for picture in speaking}) == len(speaking)
 
 
 def test_an_explanation_needs_no_question_before_it(url, save):
