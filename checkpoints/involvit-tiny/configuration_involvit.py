@@ -73,6 +73,9 @@ class InvolViTConfig(PreTrainedConfig):
             Mean and deviation that the transformer branch's weights expect; `pixel_values` are re-scaled for it.
         image_mean, image_std (`tuple[float, ...]`, default to ImageNet's):
             Mean and deviation with which the processor normalised `pixel_values`; RedNet's weights expect ImageNet's.
+        standardize_luminance (`bool`, defaults to `False`):
+            Whether both branches see only the brightness of each pixel, with mean 0 and deviation 1 over the image.
+            Colour, exposure and contrast then do not change the answer. Not for weights that were trained on colours.
         fusion_grid (`int`, *optional*):
             Height and width of the grid both maps are brought to; by default the transformer's.
         fusion_channels (`int`, defaults to 1024):
@@ -111,6 +114,7 @@ class InvolViTConfig(PreTrainedConfig):
     vit_image_std: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
     image_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
     image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+    standardize_luminance: bool = False
     fusion_grid: int | None = None
     fusion_channels: int = 1024
     classifier_dropout: float | int = 0.1
@@ -161,6 +165,8 @@ class InvolViTConfig(PreTrainedConfig):
         ):
             if any(value % divisor for value in _as_list(getattr(self, name))):
                 raise ValueError(f"{name} must be a multiple of {divisor} ({reason}), got {getattr(self, name)}")
+        if self.standardize_luminance and self.num_channels != 3:
+            raise ValueError(f"standardize_luminance needs num_channels=3 (red, green, blue), got {self.num_channels}")
         if self.rednet_kernel_size % 2 == 0:
             raise ValueError(f"rednet_kernel_size must be odd, got {self.rednet_kernel_size}")
 

@@ -2,7 +2,8 @@
 
 Z. Liu, "Using Transformer and Involution for facial expression recognition".
 
-- both branches see the same image; the transformer's copy is re-scaled to the statistics of its weights
+- both branches see the same image; the transformer's copy is re-scaled to the statistics of its weights, or both see
+  its standardised luminance
 - both maps are brought to one grid and concatenated: 1x1 convolution, BatchNorm, ReLU
 - global average pooling, dropout, linear
 """
@@ -123,6 +124,15 @@ class InvolViTModel(InvolViTPreTrainedModel):
         ]
         return torch.stack(channels, dim=1)
 
+    def _standardized_luminance(self, pixel_values: Tensor) -> Tensor:
+        """Undoes the processor's normalisation and leaves ITU-R BT.601's luma, standardised over each image."""
+        config = self.config
+        channels = zip((0.299, 0.587, 0.114), pixel_values.unbind(1), config.image_mean, config.image_std, strict=True)
+        luminance = sum(weight * (channel * std + mean) for weight, channel, mean, std in channels)
+        variance, mean = torch.var_mean(luminance, dim=(1, 2), correction=0, keepdim=True)
+        standardized = (luminance - mean) * torch.rsqrt(variance + 1e-6)  # a quarter of a grey level: flat stays flat
+        return standardized.unsqueeze(1).expand_as(pixel_values)
+
     def forward(
         self,
         pixel_values: Tensor,
@@ -154,11 +164,15 @@ class InvolViTModel(InvolViTPreTrainedModel):
                 f"pixel_values must be [B, {', '.join(map(str, expected))}], got {list(pixel_values.shape)}"
             )
 
+        if config.standardize_luminance:
+            pixel_values = vit_pixel_values = self._standardized_luminance(pixel_values)
+        elif self.vit is not None:
+            vit_pixel_values = self._rescale_for_vit(pixel_values)
         maps = []
         if self.rednet is not None:
             maps.append(self.rednet(pixel_values))
         if self.vit is not None:
-            maps.append(self.vit(self._rescale_for_vit(pixel_values)))
+            maps.append(self.vit(vit_pixel_values))
         if self.fusion is not None:
             maps.append(self.fusion(*maps))
         output = BaseModelOutputWithPooling(
