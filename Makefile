@@ -39,7 +39,7 @@ train: $(INSTALLED) ## train on DATA (the rendered faces if not given) by CONFIG
 retrain: $(INSTALLED) ## train the default model from the archives in FACES, see configs/default.yaml (hours; interrupted, it goes on)
 	$(VENV)/bin/accelerate launch --quiet train.py --config configs/default.yaml --data_dir "$(FACES)" --output_dir outputs/default --resume
 	cp $(addprefix outputs/default/,*.json *.py *.png model.safetensors) checkpoints/involvit-tiny/
-	$(VENV)/bin/python -c 'from involvit.model_card import write_model_card; write_model_card("checkpoints/involvit-tiny")'
+	$(VENV)/bin/python -c 'from involvit.publishing.model_card import write_model_card; write_model_card("checkpoints/involvit-tiny")'
 
 test: $(INSTALLED) ## run all tests
 	$(VENV)/bin/python -m pytest

@@ -49,20 +49,20 @@ from gradio.data_classes import ImageData
 from huggingface_hub import ModelCard
 
 from involvit import FacePrediction, Predictor
-from involvit.annotation import draw_faces
-from involvit.classifier import default_model, load_classifier
+from involvit.app.probability_bars import CSS, probability_bars
+from involvit.app.session_files import SessionFiles
+from involvit.app.shared_classifier import SharedClassifier
+from involvit.app.uploads import MAX_FILES, MAX_VIDEO_S, Upload, UploadError, check_video, read_photo, unpack
 from involvit.colors import class_colors
-from involvit.explanation import explain as explain_face
-from involvit.explanation import overlay
-from involvit.face_detection import Face, align_face, load_face_detector
-from involvit.model_card import read_json
-from involvit.probability_bars import CSS, probability_bars
-from involvit.results import result_rows
-from involvit.session_files import SessionFiles
-from involvit.shared_classifier import SharedClassifier
-from involvit.tracking import FaceTracker
-from involvit.uploads import MAX_FILES, MAX_VIDEO_S, Upload, UploadError, check_video, read_photo, unpack
-from involvit.video_analysis import VideoAnalysis, analyse_video
+from involvit.prediction.annotation import draw_faces
+from involvit.prediction.classifier import default_model, load_classifier
+from involvit.prediction.explanation import explain as explain_face
+from involvit.prediction.explanation import overlay
+from involvit.prediction.face_detection import Face, align_face, load_face_detector
+from involvit.prediction.results import result_rows
+from involvit.prediction.tracking import FaceTracker
+from involvit.prediction.video_analysis import VideoAnalysis, analyse_video
+from involvit.publishing.model_card import read_json
 
 MAX_FILE_SIZE = "200mb"
 MAX_WAITING = 64  # requests; later ones are turned away

@@ -3,8 +3,8 @@
     accelerate launch train.py --config configs/tiny.yaml --output_dir outputs/tiny
     accelerate launch train.py --config configs/paper.yaml --data SFEW.zip --output_dir outputs/paper
 
-Any field of the recipe (training/recipe.py) can be given as a flag. A run that was interrupted goes on with `--resume`
-and ends with the same weights as if it had never stopped.
+Any field of the recipe (involvit/training/recipe.py) can be given as a flag. A run that was interrupted goes on with
+`--resume` and ends with the same weights as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -44,8 +44,14 @@ from transformers import PreTrainedConfig, get_polynomial_decay_schedule_with_wa
 
 from dataset_script import LABELS, load_fer_dataset, load_joined_datasets
 from dataset_script.fer_dataset import VOTE_FEATURES
-from involvit.hub import find_token, push_folder
-from involvit.model_card import RUNTIME_FIELDS, public_recipe, write_model_card
+from involvit.publishing.hub import find_token, push_folder
+from involvit.publishing.model_card import RUNTIME_FIELDS, public_recipe, write_model_card
+from involvit.publishing.run_report import format_per_class, format_table, write_report
+from involvit.training.augmentation import build_augmentation
+from involvit.training.face_dataset import FaceDataset
+from involvit.training.mixing import build_mixing
+from involvit.training.recipe import Recipe, parse_recipe
+from involvit.training.run_checkpoints import load_newest_checkpoint, save_checkpoint
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -53,12 +59,6 @@ from modeling_involvit import (
     load_rednet_checkpoint,
     load_vit_checkpoint,
 )
-from training.augmentation import build_augmentation
-from training.face_dataset import FaceDataset
-from training.mixing import build_mixing
-from training.recipe import Recipe, parse_recipe
-from training.report import format_per_class, format_table, write_report
-from training.run_checkpoints import load_newest_checkpoint, save_checkpoint
 
 BOOTSTRAP_SAMPLES = 2000
 METRIC = str(Path(__file__).parent / "metrics" / "fer_report")

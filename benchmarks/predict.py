@@ -42,10 +42,10 @@ from benchmarks.timing import RESULTS, describe_machine, markdown_table
 from dataset_script import LABELS, load_fer_dataset
 from dataset_script.fer_dataset import SPLITS
 from dataset_script.labels import canonical_label
-from dataset_script.rendered_faces import rendered_faces
+from dataset_script.rendered.rendered_faces import rendered_faces
 from dataset_script.votes import ANSWERS
 from involvit import Predictor
-from involvit.classifier import default_model
+from involvit.prediction.classifier import default_model
 
 SPEED_SIZE, SPEED_IMAGES, BATCH_SIZE, VALIDATION_FRACTION = 64, 512, 64, 0.2
 SPEED_COLUMNS = {"images_per_s": "images/s in batches", "p50_ms": "one image, p50 ms", "p95_ms": "p95 ms"}
@@ -146,7 +146,7 @@ def measure_ours(model: str | Path, data: list[Faces], speed_images: list[np.nda
         name = f"InvolViT, onnxruntime, {quantize or 'float32'}"
         with tempfile.TemporaryDirectory() as folder:
             try:
-                from involvit.onnx_export import export_onnx
+                from involvit.publishing.onnx_export import export_onnx
 
                 exported = export_onnx(model, Path(folder) / "model.onnx", quantize)
                 rows.append(row(name, Predictor(exported)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.predict import load_faces
 from benchmarks.timing import markdown_table
-from involvit.classifier import Classifier, load_classifier
+from involvit.prediction.classifier import Classifier, load_classifier
 
 _TINT = np.array([1.15, 1.0, 0.8])  # of red, green and blue: the light of a bulb
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601

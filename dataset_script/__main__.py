@@ -25,7 +25,7 @@ from .fer_dataset import RENDERED, SPLITS, load_fer_dataset
 from .labels import LABELS
 from .output_folder import output_folder
 from .parquet_repo import CONTENT, write_parquet_repo
-from .rendered_faces import contact_sheet, rendered_faces
+from .rendered.rendered_faces import contact_sheet, rendered_faces
 
 
 class _Parser(argparse.ArgumentParser):

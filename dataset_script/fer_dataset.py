@@ -37,7 +37,7 @@ from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
 from .fer_plus import find_label_files, find_votes_csv, read_label_files, read_votes_csv
 from .file_tree import fingerprint, open_file_tree
 from .labels import LABELS
-from .rendered_faces import rendered_faces
+from .rendered.rendered_faces import rendered_faces
 from .splits import split_indices
 from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
 from .votes import ANSWERS, one_hot
@@ -266,7 +266,9 @@ def _locate(data: str) -> str:
 
 def _fingerprint(data: str, cache_dir: str | None) -> str:
     if data == RENDERED:  # drawn anew when the way of drawing changes
-        return Hasher.hash([Path(__file__).with_name(f"{name}.py").read_bytes() for name in _DRAWING])
+        return Hasher.hash(
+            [Path(__file__).with_name("rendered").joinpath(f"{name}.py").read_bytes() for name in _DRAWING]
+        )
     if Path(data).exists():
         return fingerprint(Path(data))
     return Hasher.hash({split: table._fingerprint for split, table in load_table(data, cache_dir).items()})

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .predictor import FacePrediction, ImageResult, Predictor
+    from .prediction.predictor import FacePrediction, ImageResult, Predictor
 
 __all__ = ["FacePrediction", "ImageResult", "Predictor"]
 
@@ -14,5 +14,5 @@ __all__ = ["FacePrediction", "ImageResult", "Predictor"]
 def __getattr__(name: str) -> Any:
     # On demand: the command line, and who needs another module only, do without the imaging libraries.
     if name in __all__:
-        return getattr(importlib.import_module(".predictor", __name__), name)
+        return getattr(importlib.import_module(".prediction.predictor", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .evaluation import command_line as evaluation
 
 if TYPE_CHECKING:  # the command line answers before the libraries are there
-    from .predictor import ImageResult, Predictor
+    from .prediction.predictor import ImageResult, Predictor
 
 DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 SHOWN_CLASSES = 3
@@ -95,14 +95,14 @@ def predict(
     Returns:
         `int`: the exit status.
     """
-    from .images import find_files
-    from .results import check_results_path
+    from .prediction.images import find_files
+    from .prediction.results import check_results_path
 
     if out is not None:
         check_results_path(out)
     files = find_files(paths)
 
-    from .predictor import Predictor
+    from .prediction.predictor import Predictor
 
     predictor = Predictor(model, faces, face_detector)
     if out is None:
@@ -113,7 +113,7 @@ def predict(
 def _print(predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]) -> int:
     from tqdm.auto import tqdm
 
-    from .processes import processes
+    from .prediction.processes import processes
 
     if processes().num_processes > 1:
         raise ValueError("several processes write one table: name it by --out")
@@ -127,8 +127,8 @@ def _print(predictor: Predictor, files: Sequence[Path], stream_options: dict[str
 
 
 def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_options: dict[str, Any]) -> int:
-    from .processes import processes, same_for_all
-    from .results import ResultsFile, file_name, result_rows
+    from .prediction.processes import processes, same_for_all
+    from .prediction.results import ResultsFile, file_name, result_rows
 
     group = processes()
     detector = "none" if predictor.detector is None else predictor.detector.name
@@ -167,7 +167,7 @@ def _by_file(
     """Yields all results of one file at a time, and shows on stderr how many of this process's files are done."""
     from tqdm.auto import tqdm
 
-    from .processes import processes
+    from .prediction.processes import processes
 
     group = processes()
     total = len(range(group.process_index, len(files), group.num_processes))
@@ -180,7 +180,7 @@ def _by_file(
 
 def _lines(result: ImageResult) -> Iterator[str]:
     """Yields what is printed of an image or frame, a line a face."""
-    from .results import file_name
+    from .prediction.results import file_name
 
     place = file_name(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
     if result.error is not None:
@@ -200,7 +200,7 @@ def export(model: str, format: str, quantize: str | None, calibration_data: Path
         if not Path(model).is_dir():
             raise ValueError(f"{model} is no folder here: name the file to write by --out")
         out = Path(model) / (f"model_{quantize}.onnx" if quantize else "model.onnx")
-    from .onnx_export import export_onnx
+    from .publishing.onnx_export import export_onnx
 
     print(export_onnx(model, out, quantize, calibration_data))
     return DONE
@@ -208,7 +208,7 @@ def export(model: str, format: str, quantize: str | None, calibration_data: Path
 
 def push(directory: Path, repo_id: str, private: bool) -> int:
     """Uploads a folder to the Hub and prints where it is."""
-    from .hub import push_folder
+    from .publishing.hub import push_folder
 
     print(push_folder(directory, repo_id, private))
     return DONE

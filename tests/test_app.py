@@ -24,9 +24,9 @@ from skimage.data import astronaut, coffee
 
 from benchmarks.app_load import running_app
 from involvit import Predictor
-from involvit.classifier import load_classifier
-from involvit.explanation import explain
-from involvit.face_detection import Face, align_face
+from involvit.prediction.classifier import load_classifier
+from involvit.prediction.explanation import explain
+from involvit.prediction.face_detection import Face, align_face
 from modeling_involvit import LABELS
 
 ROOT = Path(__file__).parents[1]

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors import safe_open
 
 from benchmarks.same_face import same_answers
-from dataset_script.rendered_faces import rendered_faces
-from involvit.classifier import load_classifier
-from involvit.face_detection import Face, LBPDetector, align_face
+from dataset_script.rendered.rendered_faces import rendered_faces
+from involvit.prediction.classifier import load_classifier
+from involvit.prediction.face_detection import Face, LBPDetector, align_face
 from modeling_involvit import LABELS
 
 ROOT = Path(__file__).parents[1]

@@ -117,15 +117,15 @@ def run(name: str, options: dict[str, Any], words: Sequence[str]) -> int:
     """
     options["command"] = command_line(words)
     if name == "study":
-        from .study import run_study
+        from .study.run import run_study
 
         return run_study(**options)
     if name == "evaluate":
-        from .evaluate_models import evaluate_models as write
+        from .evaluate.run import evaluate_models as write
     elif name == "robustness":
-        from .evaluate_robustness import evaluate_robustness as write
+        from .robustness.run import evaluate_robustness as write
     else:
-        from .audit_data import audit_data as write
+        from .audit.run import audit_data as write
     print(write(**options))
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..classifier import Classifier, default_model, load_classifier
+from ..prediction.classifier import Classifier, default_model, load_classifier
 
 
 def name_models(models: Sequence[str]) -> dict[str, str]:

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from dataset_script import LABELS, load_fer_dataset
 from dataset_script.labels import canonical_label
 
-from ..classifier import Classifier
-from ..images import to_rgb
+from ..prediction.classifier import Classifier
+from ..prediction.images import to_rgb
 
 PARTS = ("validation", "test", "train", "all")
 _BATCH_SIZE = 64

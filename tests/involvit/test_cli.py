@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from involvit import predictor
 from involvit.cli import main
-from involvit.face_detection import Face
-from involvit.onnx_classifier import OnnxClassifier
+from involvit.prediction import predictor
+from involvit.prediction.face_detection import Face
+from involvit.prediction.onnx_classifier import OnnxClassifier
 from modeling_involvit import LABELS
 
 ROOT = Path(__file__).parents[2]
@@ -255,7 +255,7 @@ def test_export_and_push_pass_on_what_was_asked(tmp_path, monkeypatch, capsys):
 
     fakes = {"onnx_export": {"export_onnx": export_onnx}, "hub": {"push_folder": push_folder}}
     for name, functions in fakes.items():
-        monkeypatch.setitem(sys.modules, f"involvit.{name}", types.SimpleNamespace(**functions))
+        monkeypatch.setitem(sys.modules, f"involvit.publishing.{name}", types.SimpleNamespace(**functions))
     folder = str(tmp_path)
     assert main(["export", folder]) == 0
     assert main(["export", folder, "--format", "onnx", "--quantize", "int8", "--calibration_data", "faces.zip"]) == 0

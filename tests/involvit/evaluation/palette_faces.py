@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from dataset_script import LABELS
 from dataset_script.votes import ANSWERS, distribution, one_hot
-from involvit.torch_classifier import TorchClassifier
+from involvit.prediction.torch_classifier import TorchClassifier
 
 PALETTE = np.array([[0, 1, 1], [0, 1, 0], [1, 0, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0], [1, 0.5, 0]])
 FEATURES = datasets.Features(

@@ -8,7 +8,7 @@ from involvit.evaluation.predictions import PARTS as REAL_PARTS
 
 
 def test_choices_are_those_of_the_functions_behind():
-    from involvit.evaluation.study_plan import VARIANTS as REAL_VARIANTS
+    from involvit.evaluation.study.plan import VARIANTS as REAL_VARIANTS
 
     assert SPLITS == REAL_SPLITS
     assert PARTS == REAL_PARTS
@@ -31,10 +31,10 @@ def test_each_command_has_help(name, capsys):
 
 
 def test_flags_reach_the_function(monkeypatch, tmp_path, capsys):
-    from involvit.evaluation import evaluate_models
+    from involvit.evaluation.evaluate import run
 
     seen = {}
-    monkeypatch.setattr(evaluate_models, "evaluate_models", lambda **options: seen.update(options) or tmp_path)
+    monkeypatch.setattr(run, "evaluate_models", lambda **options: seen.update(options) or tmp_path)
     words = ["--model", "a", "--model", "b=c", "--data", "faces", "--split", "kfold", "--fold", "2", "--seed", "7"]
     assert main(["evaluate", *words]) == 0
     assert seen["models"] == ["a", "b=c"]

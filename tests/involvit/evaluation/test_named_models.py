@@ -1,7 +1,7 @@
 import pytest
 
-from involvit.classifier import default_model
 from involvit.evaluation.named_models import load_models, name_models
+from involvit.prediction.classifier import default_model
 
 
 def test_a_model_is_named_after_its_folder(tmp_path):

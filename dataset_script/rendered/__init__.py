@@ -1,0 +1,1 @@
+"""Faces that are drawn, with expressions from action units."""

@@ -1,0 +1,85 @@
+"""Faces drawn from action units: the data set that is there without any data.
+
+Each person shows each of the seven expressions once, every time in another pose, light, place and state of focus. All
+that is drawn at random beside the action units is drawn from generators that know nothing of the expression, so only
+the expression tells the classes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..labels import LABELS
+from .action_units import sample_action_units
+from .face_geometry import face_curves, sample_proportions
+from .face_painter import paint, sample_appearance, sample_shot
+
+SMALLEST, LARGEST = 96, 352
+
+
+@dataclass(frozen=True)
+class RenderedFace:
+    """One drawn face.
+
+    Attributes:
+        path (`str`): `CLASS/PERSON_NUMBER.png`.
+        label (`int`): index into `LABELS`.
+        group (`str`): the person.
+        action_units (`dict[int, float]`): intensity of each action unit, 0 to 1.
+        image (`PIL.Image.Image`): RGB.
+    """
+
+    path: str
+    label: int
+    group: str
+    action_units: dict[int, float]
+    image: Image.Image
+
+
+def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFace]:
+    """Draws faces, person by person, each person with the expressions in the order of `LABELS`.
+
+    Args:
+        num_images (`int`): how many; a multiple of seven gives equal classes.
+        size (`int`): height and width in pixels, 96 to 352.
+        seed (`int`): the same seed gives the same bytes; the first images do not depend on how many follow.
+
+    Yields:
+        `RenderedFace`: the faces.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+    if num_images < 1:
+        raise ValueError(f"the number of rendered images is {num_images}; it must be at least 1.")
+    if not SMALLEST <= size <= LARGEST:
+        raise ValueError(f"the size of rendered images is {size}; it must be from {SMALLEST} to {LARGEST} pixels.")
+    if seed < 0:
+        raise ValueError(f"the seed of rendered images is {seed}; it must not be negative.")
+    for index in range(num_images):
+        number, label = divmod(index, len(LABELS))
+        person_rng = np.random.default_rng((seed, number))
+        proportions, appearance = sample_proportions(person_rng), sample_appearance(person_rng)
+        units_rng, shot_rng = np.random.default_rng((seed, number, label)).spawn(2)
+        units = sample_action_units(LABELS[label], units_rng)
+        image = paint(face_curves(proportions, units), appearance, sample_shot(shot_rng), size)
+        person = f"Person{number:04d}"
+        yield RenderedFace(f"{LABELS[label]}/{person}_{label:02d}.png", label, person, units, image)
+
+
+def contact_sheet(columns: int, size: int, seed: int) -> Image.Image:
+    """Sets a row of rendered faces for each expression, in the order of `LABELS`; a column is one person.
+
+    Args:
+        columns (`int`): number of persons.
+        size (`int`): height and width of a face in pixels, 96 to 352.
+        seed (`int`): of the faces.
+    """
+    sheet = Image.new("RGB", (columns * size, len(LABELS) * size))
+    for index, face in enumerate(rendered_faces(columns * len(LABELS), size, seed)):
+        sheet.paste(face.image, (index // len(LABELS) * size, face.label * size))
+    return sheet

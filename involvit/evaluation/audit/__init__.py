@@ -1,0 +1,1 @@
+"""`involvit audit`: what is wrong with a data set."""

@@ -1,0 +1,227 @@
+"""What stands in a data set, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from scipy.stats import entropy
+from tqdm.auto import tqdm
+
+from dataset_script import LABELS
+from dataset_script.duplicates import DuplicatePair, find_duplicates
+
+from ...prediction.images import to_rgb
+from ...prediction.torch_classifier import TorchClassifier
+from .label_noise import (
+    confident_classes,
+    confident_joint,
+    doubtful_labels,
+    out_of_fold_probabilities,
+    pooled_features,
+)
+
+MAX_SHARE = 0.3
+"""Above this share, one film or person makes a class up."""
+MIN_AGREEMENT = 0.5
+"""Where fewer of the people gave the label, they are divided."""
+_GREY_TOLERANCE = 8  # levels between the channels: what JPEG leaves of a grey image
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Tables of what was found.
+
+    Args:
+        images: A row an image, the parts one after the other: `part`, `path`, `label` (name of the class, or missing),
+            `group`, `width` and `height` in pixels, `is_grey`, `is_uniform` (one colour all over), and of an image that
+            two or more people labelled `agreement` (share of them who gave the label) and `vote_entropy` (of the votes
+            for the seven classes, in nats); both are missing elsewhere.
+        classes: A row a class, over the labelled images of all parts: `images`, `groups`, `largest_group`,
+            `largest_group_images`.
+        shared_groups: A row a part but train: `images`, and `of_train_groups`, those of a film or person of train.
+        duplicates: A row a pair: `row_a` (of `images`), `part_a`, `path_a`, `label_a`, the same of b, `distance` (of
+            256 hash bits, those that differ), `is_exact` (the same pixels), `is_contradicting` (two labels). Images of
+            one colour are left out.
+        doubtful: See `doubtful_labels`; `row` is one of `images`, of which it has `part` and `path` too.
+        joint: See `confident_joint`.
+        judged: For each class the number of its images that were judged, since other films or persons show it too.
+        left_out: What could not be read, a line each; empty if all could.
+    """
+
+    images: pd.DataFrame
+    classes: pd.DataFrame
+    shared_groups: pd.DataFrame
+    duplicates: pd.DataFrame
+    doubtful: pd.DataFrame
+    joint: np.ndarray
+    judged: dict[str, int]
+    left_out: str
+
+    @property
+    def class_counts(self) -> pd.DataFrame:
+        """Images of each class (rows) in each part (columns)."""
+        parts = self.images["part"].unique()
+        counts = pd.crosstab(self.images["label"], self.images["part"])
+        return counts.reindex(index=list(LABELS), columns=parts, fill_value=0)
+
+    @property
+    def sizes(self) -> pd.DataFrame:
+        """A row a part: images, least, median and largest width and height, shares, and the number of one colour."""
+        rows = {}
+        for part, images in self.images.groupby("part", sort=False):
+            quantiles = images[["width", "height"]].quantile([0, 0.5, 1]).round().astype(int)
+            rows[part] = {
+                "images": len(images),
+                "width": quantiles["width"].tolist(),
+                "height": quantiles["height"].tolist(),
+                "square": float((images["width"] == images["height"]).mean()),
+                "grey": float(images["is_grey"].mean()),
+                "uniform": int(images["is_uniform"].sum()),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    @property
+    def dominated(self) -> pd.DataFrame:
+        """The classes of which one film or person, on several images, makes up more than `MAX_SHARE`."""
+        largest = self.classes["largest_group_images"]
+        return self.classes[(largest > 1) & (largest > MAX_SHARE * self.classes["images"])]
+
+    @property
+    def voted(self) -> pd.DataFrame:
+        """The labelled images with votes, those first of whose label people are least sure."""
+        labelled = self.images[self.images["label"].notna() & self.images["agreement"].notna()]
+        return labelled.sort_values(["agreement", "vote_entropy"], ascending=[True, False], kind="stable")
+
+    @property
+    def divided(self) -> pd.DataFrame:
+        """Those of `voted` on which people are divided, in the same order."""
+        voted = self.voted
+        return voted[voted["agreement"] < MIN_AGREEMENT]
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """A row a class with votes: `images`, mean `agreement` and `vote_entropy`, and how many are `divided`."""
+        by_class = self.voted.groupby("label")
+        table = by_class[["agreement", "vote_entropy"]].mean()
+        table.insert(0, "images", by_class.size())
+        table["divided"] = self.divided["label"].value_counts().reindex(table.index, fill_value=0)
+        return table.reindex([label for label in LABELS if label in table.index])
+
+    @property
+    def contradicting(self) -> pd.DataFrame:
+        """The duplicates with two labels."""
+        return self.duplicates[self.duplicates["is_contradicting"]]
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Everything, for `report.json`."""
+        return {
+            "class_counts": self.class_counts.to_dict(),
+            "images": self.sizes.to_dict(orient="index"),
+            "uniform": self.images.loc[self.images["is_uniform"], "path"].tolist(),
+            "groups": self.classes.to_dict(orient="index"),
+            "shared_groups": self.shared_groups.to_dict(orient="index"),
+            "duplicates": self.duplicates.drop(columns=["row_a", "row_b"]).to_dict(orient="records"),
+            "votes": self.agreement.to_dict(orient="index"),
+            "divided": self.divided[["part", "path", "label", "agreement", "vote_entropy"]].to_dict(orient="records"),
+            "judged": self.judged,
+            "confident_joint": self.joint,
+            "doubtful_labels": self.doubtful.drop(columns="row").to_dict(orient="records"),
+            "left_out": self.left_out.splitlines(),
+        }
+
+
+def audit(parts: DatasetDict, classifier: TorchClassifier) -> Audit:
+    """Looks a data set through.
+
+    Args:
+        parts: What `load_fer_dataset` returns.
+        classifier: Its features describe the faces whose labels are judged.
+    """
+    images = _describe_images(parts)
+    duplicates = _duplicates(parts, images)
+    labelled = images[images["label"].notna()]
+    rows = concatenate_datasets(list(parts.values())).select(labelled.index)
+    features = pooled_features(classifier, rows)
+    labels = np.array(rows["label"][:])
+    probabilities = out_of_fold_probabilities(features, labels, labelled["group"].to_numpy())
+    is_judged = ~np.isnan(probabilities[:, 0])
+    doubtful = doubtful_labels(labels, probabilities)
+    doubtful["row"] = labelled.index[doubtful["row"]]
+    return Audit(
+        images=images,
+        classes=_groups_per_class(labelled),
+        shared_groups=_shared_groups(images),
+        duplicates=duplicates,
+        doubtful=doubtful.join(images[["part", "path"]], on="row"),
+        joint=confident_joint(labels, confident_classes(labels, probabilities)),
+        judged=dict(zip(LABELS, np.bincount(labels[is_judged], minlength=len(LABELS)).tolist(), strict=True)),
+        left_out=next(iter(parts.values())).info.description,
+    )
+
+
+def _describe_images(parts: DatasetDict) -> pd.DataFrame:
+    tables = []
+    for part, rows in parts.items():
+        pixels = []
+        for row in tqdm(rows.select_columns("image"), f"Reading {part}", unit="image", disable=None, leave=False):
+            image = to_rgb(row["image"])
+            is_grey = np.ptp(image, axis=2).max() <= _GREY_TOLERANCE
+            is_uniform = not np.ptp(image, axis=(0, 1)).any()
+            pixels.append((image.shape[1], image.shape[0], is_grey, is_uniform))
+        table = rows.select_columns(["path", "group"]).to_pandas().assign(part=part)
+        table["label"] = [None if label < 0 else LABELS[label] for label in rows["label"]]
+        columns = ["width", "height", "is_grey", "is_uniform"]
+        tables.append(table.join(pd.DataFrame(pixels, columns=columns)).join(_describe_votes(rows)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _describe_votes(rows: Dataset) -> pd.DataFrame:
+    described = pd.DataFrame(np.nan, index=range(len(rows)), columns=["agreement", "vote_entropy"])
+    if "vote_counts" not in rows.column_names:
+        return described
+    counts, votes, labels = (rows[name][:] for name in ("vote_counts", "votes", "label"))
+    known = [row for row in range(len(rows)) if labels[row] >= 0 and sum(counts[row] or ()) > 1]
+    described.loc[known, "agreement"] = [counts[row][labels[row]] / sum(counts[row]) for row in known]
+    described.loc[known, "vote_entropy"] = entropy(np.reshape([votes[row] for row in known], (-1, len(LABELS))), axis=1)
+    return described
+
+
+def _groups_per_class(labelled: pd.DataFrame) -> pd.DataFrame:
+    rows = {}
+    for label in LABELS:
+        counts = labelled.loc[labelled["label"] == label, "group"].value_counts()
+        largest = (str(counts.index[0]), int(counts.iloc[0])) if len(counts) else (None, 0)
+        rows[label] = (int(counts.sum()), len(counts), *largest)
+    columns = ["images", "groups", "largest_group", "largest_group_images"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _shared_groups(images: pd.DataFrame) -> pd.DataFrame:
+    is_train = images["part"] == "train"
+    is_shared = images["group"].isin(images.loc[is_train, "group"])
+    counts = is_shared[~is_train].groupby(images["part"], sort=False).agg(["size", "sum"])
+    return counts.set_axis(["images", "of_train_groups"], axis=1)
+
+
+def _duplicates(parts: DatasetDict, images: pd.DataFrame) -> pd.DataFrame:
+    names = [field.name for field in fields(DuplicatePair)]
+    found = pd.DataFrame(find_duplicates(parts, all_pairs=True), columns=names)
+    starts = images["part"].drop_duplicates().reset_index().set_index("part")["index"]
+    sides = []
+    for side in "ab":
+        rows = (found[f"split_{side}"].map(starts) + found[f"index_{side}"]).astype(int)
+        side_images = images.loc[rows, ["part", "path", "label", "is_uniform"]]
+        sides.append(side_images.reset_index(names="row").add_suffix(f"_{side}"))
+    pairs = pd.concat(sides, axis=1)
+    pairs["distance"] = found["distance"].astype(int)
+    pairs["is_exact"] = found["exact"].astype(bool)
+    pairs["is_contradicting"] = (
+        pairs["label_a"].notna() & pairs["label_b"].notna() & (pairs["label_a"] != pairs["label_b"])
+    )
+    is_uniform = pairs["is_uniform_a"] | pairs["is_uniform_b"]
+    return pairs[~is_uniform].drop(columns=["is_uniform_a", "is_uniform_b"]).reset_index(drop=True)

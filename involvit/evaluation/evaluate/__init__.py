@@ -1,0 +1,1 @@
+"""`involvit evaluate`: one model, or several side by side."""

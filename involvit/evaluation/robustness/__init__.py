@@ -1,0 +1,1 @@
+"""`involvit robustness`: models under occlusion, pose, blur, noise and light."""

@@ -1,0 +1,248 @@
+"""The robustness report: its tables, its curves and a sheet that shows what each corruption looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dataset_script.rendered.rendered_faces import rendered_faces
+
+from ...reports.blocks import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points_interval
+from ...reports.figures import new_figure, series_style, tidy
+from .corruptions import SEVERITIES, SIDE, Corruption, corrupt
+from .measure import OVERALL, Comparison, Estimate, Measurement, ModelRobustness, TestedDifference
+
+_SIGNIFICANT = 0.05
+_COLUMNS = 4  # of panels
+_SHEET_SEED, _SHEET_FACE = 12, 3  # a rendered face seen from the front, well lit, with nothing before it
+_GAP = 4  # pixels between the faces of the sheet
+
+
+def robustness_sections(
+    measurement: Measurement,
+    summary: Mapping[str, ModelRobustness],
+    comparisons: Sequence[Comparison],
+    data: str,
+    seed: int,
+) -> list[Section]:
+    """Writes the report.
+
+    Args:
+        measurement: Which answers are right.
+        summary: Of `summarize`.
+        comparisons: Of `compare`.
+        data: What was measured on, in words.
+        seed: Of the corruptions.
+    """
+    corruptions = measurement.corruptions
+    return [
+        Section("What was measured", _method(measurement, data, seed)),
+        Section("Mean corruption scores", [_score_table(summary)]),
+        Section("By family", _families(summary, comparisons)),
+        Section("Accuracy against severity", [_curves(summary, corruptions), _condition_table(summary, corruptions)]),
+        Section("The corruptions", [_sheet(corruptions, seed), _parameter_table(corruptions)]),
+    ]
+
+
+def _method(measurement: Measurement, data: str, seed: int) -> list[Paragraph | Bullets]:
+    images, groups = len(measurement.groups), len(set(measurement.groups))
+    return [
+        Paragraph(
+            f"{_number(len(measurement.clean), 'model')} classified {_number(images, 'image')} in "
+            f"{_number(groups, 'group')} ({data}), clean and under "
+            f"{_number(len(measurement.corruptions), 'corruption')} at {SEVERITIES} severities each. "
+            f"All models saw the same corrupted images."
+        ),
+        Bullets(
+            [
+                f"Each image is first resized to {SIDE} x {SIDE} pixels, the clean ones too, so that a severity means "
+                "the same for all data.",
+                "The strength of a corruption is fixed by its severity; place, side, sign and noise are random. "
+                f"They follow from the seed, {seed}, the corruption and the image's number.",
+                "Bars, glasses, hand and mask lie where faces framed as in FER2013 have eyes and mouth. On data framed "
+                "otherwise they cover other parts of the face.",
+                "Severities of different corruptions are not of equal strength: compare models, not corruptions.",
+                "Intervals are 95% bootstrap intervals that draw whole groups; p-values are corrected by Holm's method "
+                "over all tests of this report.",
+                "The drop is clean accuracy less the mean accuracy under corruptions. A model is called more robust "
+                "than another if its drop is smaller and its accuracy under corruptions is not.",
+                "A model may have met a corruption as an augmentation in training. A difference between models is one "
+                "of architecture only where their training was the same.",
+            ]
+        ),
+    ]
+
+
+def _score_table(summary: Mapping[str, ModelRobustness]) -> Table:
+    header = ["model", "clean accuracy, %", "mean corruption score, %", "drop, points", "retained", "mCE"]
+    rows = [
+        [
+            name,
+            _interval(model.clean),
+            _interval(model.scores[OVERALL]),
+            _interval(model.drops[OVERALL]),
+            percent(model.retained[OVERALL]),
+            percent(model.mean_corruption_error),
+        ]
+        for name, model in summary.items()
+    ]
+    caption = (
+        "Mean corruption score: mean accuracy over all corruptions and severities. Retained: this score by the clean "
+        "accuracy. mCE: the errors of all severities by those of the first model, averaged over the corruptions "
+        "(Hendrycks and Dietterich, 2019); lower is better. In brackets: 95% intervals."
+    )
+    return Table(header, rows, caption)
+
+
+def _families(
+    summary: Mapping[str, ModelRobustness], comparisons: Sequence[Comparison]
+) -> list[Paragraph | Bullets | Table]:
+    first, *_ = summary
+    scopes = [scope for scope in summary[first].scores if scope != OVERALL]
+    scores = Table(
+        ["family", "model", "accuracy, %", "drop, points", "retained"],
+        [
+            [
+                scope,
+                name,
+                _interval(model.scores[scope]),
+                _interval(model.drops[scope]),
+                percent(model.retained[scope]),
+            ]
+            for scope in scopes
+            for name, model in summary.items()
+        ],
+        "Mean accuracy over the corruptions of a family and their severities.",
+    )
+    if not comparisons:
+        return [scores, Paragraph("Name a second model to have the two compared.")]
+    differences = Table(
+        ["family", "model", "accuracy, points", "p", "drop, points", "p"],
+        [
+            [
+                comparison.scope,
+                comparison.model,
+                points_interval(comparison.accuracy.value, comparison.accuracy.low, comparison.accuracy.high),
+                p_value(comparison.accuracy.corrected_p_value),
+                points_interval(comparison.drop.value, comparison.drop.low, comparison.drop.high),
+                p_value(comparison.drop.corrected_p_value),
+            ]
+            for comparison in comparisons
+        ],
+        f"Each model less {first}, on the same images. A negative difference in drop means more robust. The p-values "
+        "are corrected.",
+    )
+    return [Bullets([_verdict(comparison, first) for comparison in comparisons]), scores, differences]
+
+
+def _verdict(comparison: Comparison, first: str) -> str:
+    """Says in a sentence what came out for one model in one family."""
+    model, accuracy, drop = comparison.model, comparison.accuracy, comparison.drop
+    if drop.corrected_p_value >= _SIGNIFICANT:
+        robustness = "no difference in robustness is shown"
+    elif drop.value < 0:  # who is seldom right has little to lose
+        robustness = f"{model} is more robust" if accuracy.value >= 0 else f"{model} loses less, but had less to lose"
+    else:
+        robustness = f"{model} is less robust" if accuracy.value <= 0 else f"{model} loses more, but had more to lose"
+    if accuracy.corrected_p_value >= _SIGNIFICANT:
+        level = "no difference in accuracy"
+    else:
+        level = f"{model} is right {'more' if accuracy.value > 0 else 'less'} often under it"
+    return (
+        f"{comparison.scope.capitalize()}, {model} against {first}: {robustness} (drop {_tested(drop)}); {level} "
+        f"(accuracy {_tested(accuracy)})."
+    )
+
+
+def _tested(difference: TestedDifference) -> str:
+    p = p_value(difference.corrected_p_value)
+    gap = points_interval(difference.value, difference.low, difference.high)
+    return f"{gap} points, p {p if p.startswith('<') else '= ' + p}"
+
+
+def _condition_table(summary: Mapping[str, ModelRobustness], corruptions: Sequence[Corruption]) -> Table:
+    header = ["corruption", "model", *map(str, range(1, SEVERITIES + 1)), "mean", "errors by the first model's"]
+    rows = [
+        [
+            corruption.name,
+            name,
+            *(percent(share) for share in model.accuracy[corruption.name]),
+            percent(float(np.mean(model.accuracy[corruption.name]))),
+            percent(model.corruption_errors[corruption.name]),
+        ]
+        for corruption in corruptions
+        for name, model in summary.items()
+    ]
+    return Table(header, rows, "Accuracy at each severity, and their mean.")
+
+
+def _parameter_table(corruptions: Sequence[Corruption]) -> Table:
+    header = ["corruption", "family", "what is done", "parameter", *map(str, range(1, SEVERITIES + 1))]
+    rows = [
+        [
+            corruption.name,
+            corruption.family,
+            corruption.description,
+            corruption.parameter,
+            *(f"{value:g}" for value in corruption.values),
+        ]
+        for corruption in corruptions
+    ]
+    return Table(header, rows, f"The parameter of each severity. Sides and pixels are of the image of {SIDE} x {SIDE}.")
+
+
+def _curves(summary: Mapping[str, ModelRobustness], corruptions: Sequence[Corruption]) -> Picture:
+    columns = min(_COLUMNS, len(corruptions))
+    lines = -(-len(corruptions) // columns)
+    figure = new_figure(2.2 * columns + 0.6, 1.9 * lines + 0.9)
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(panels.flat):
+        if place >= len(corruptions):
+            axes.set_axis_off()
+            continue
+        corruption = corruptions[place]
+        for index, (name, model) in enumerate(summary.items()):
+            shares = [model.clean.value, *model.accuracy[corruption.name]]
+            axes.plot(range(SEVERITIES + 1), shares, **series_style(index), markersize=4, linewidth=1.5, label=name)
+        tidy(axes, title=corruption.name)
+        axes.tick_params(labelsize=9)
+    panels[0, 0].set(xticks=range(SEVERITIES + 1), ylim=(0, 1))
+    figure.supxlabel("severity (0: clean)", fontsize=10)
+    figure.supylabel("accuracy", fontsize=10)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 3), frameon=False)
+    return Picture("robustness_curves", figure, "Accuracy against the severity of each corruption.")
+
+
+def _sheet(corruptions: Sequence[Corruption], seed: int) -> Picture:
+    """Shows a drawn face, no real person, under each corruption, in two blocks side by side."""
+    *_, face = rendered_faces(_SHEET_FACE + 1, SIDE, _SHEET_SEED)
+    image = np.array(face.image)
+    blocks = [block for block in np.array_split(np.arange(len(corruptions)), 2) if len(block)]
+    figure = new_figure(4.9 * len(blocks), 0.67 * len(blocks[0]) + 0.5)
+    for axes, block in zip(figure.subplots(1, len(blocks), squeeze=False).flat, blocks, strict=True):
+        lines = [_sheet_line(image, corruptions[place], seed) for place in block]
+        axes.imshow(np.vstack(lines), interpolation="lanczos")
+        centres = (SIDE + _GAP) * np.arange(max(len(block), SEVERITIES + 1)) + SIDE / 2
+        axes.set_xticks(centres[: SEVERITIES + 1], ["clean", *map(str, range(1, SEVERITIES + 1))])
+        axes.set_yticks(centres[: len(block)], [corruptions[place].name for place in block])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelsize=9)
+        axes.spines[:].set_visible(False)
+    caption = "One drawn face under each corruption: clean, and severity 1 to 5."
+    return Picture("corruptions", figure, caption)
+
+
+def _sheet_line(image: np.ndarray, corruption: Corruption, seed: int) -> np.ndarray:
+    faces = [image, *(corrupt(image, corruption, severity, seed, 0) for severity in range(1, SEVERITIES + 1))]
+    padded = [np.pad(face, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for face in faces]
+    return np.hstack(padded)
+
+
+def _interval(estimate: Estimate) -> str:
+    return interval(estimate.value, (estimate.low, estimate.high))
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

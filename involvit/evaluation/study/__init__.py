@@ -1,0 +1,1 @@
+"""`involvit study`: variants of a recipe on repeated splits."""

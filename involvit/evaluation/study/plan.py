@@ -1,0 +1,101 @@
+"""What a study runs: one recipe in several variants, on several splits, with several seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeling_involvit import InvolViTConfig
+
+if TYPE_CHECKING:
+    from involvit.training.recipe import Recipe
+
+BASELINE = "fusion"
+VARIANTS = (BASELINE, "rednet", "vit", "half_grid", "half_width", "no_augmentation")
+FOLDED_SPLITS = ("kfold", "group_kfold")
+_WEIGHTS = {"rednet": "rednet_checkpoint", "vit": "vit_pretrained"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study.
+
+    Args:
+        variant: One of `VARIANTS`.
+        split: One of `METHODS` of dataset_script.splits.
+        seed: Of split, weights and order, and of the rendered faces.
+        fold: Which fold is held out, from 0; None for a split without folds.
+    """
+
+    variant: str
+    split: str
+    seed: int
+    fold: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run stands in the folder of all runs."""
+        fold = "" if self.fold is None else f"_fold{self.fold}"
+        return Path(self.variant, self.split, f"seed{self.seed}{fold}")
+
+
+def plan_runs(variants: Sequence[str], splits: Sequence[str], seeds: Sequence[int], folds: int) -> list[Run]:
+    """Lists the runs, seed by seed: an interrupted study leaves whole pairs to compare.
+
+    Args:
+        variants: Some of `VARIANTS`.
+        splits: Some of `METHODS` of dataset_script.splits.
+        seeds: One a repeat.
+        folds: How many runs a split of `FOLDED_SPLITS` takes for each seed.
+    """
+    return [
+        Run(variant, split, seed, fold)
+        for seed in seeds
+        for split in splits
+        for fold in (range(folds) if split in FOLDED_SPLITS else [None])
+        for variant in variants
+    ]
+
+
+def variant_flags(variant: str, recipe: Recipe) -> list[str]:
+    """Says by which flags of train.py a variant differs from the recipe.
+
+    Args:
+        variant: One of `VARIANTS`.
+        recipe: That of the study, of a model with both branches.
+
+    Returns:
+        Words of a command line; none for `BASELINE`.
+
+    Raises:
+        ValueError: If the recipe leaves no such variant.
+    """
+    changes = _changes(variant, recipe)
+    if recipe.pretrained is not None and any(name.startswith("model.") for name in changes):
+        raise ValueError(
+            f"the recipe starts from the pretrained {recipe.pretrained}, whose weights do not fit the variant "
+            f"{variant}; leave pretrained out by --set pretrained=null, or choose among {BASELINE} and no_augmentation"
+        )
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changes.items()]
+
+
+def _changes(variant: str, recipe: Recipe) -> dict[str, Any]:
+    if variant in _WEIGHTS:
+        (left_out,) = _WEIGHTS.keys() - {variant}
+        frozen = [branch for branch in recipe.frozen if branch == variant]
+        return {"model.branches": variant, _WEIGHTS[left_out]: None, "frozen": frozen}
+    config = InvolViTConfig(**recipe.model)
+    if variant == "half_grid":
+        reduction = 2 ** (len(config.vit_backbone_layers) + 1)
+        grid = config.fusion_grid or -(-config.image_size // reduction)  # by default the transformer's
+        return {"model.fusion_grid": max(grid // 2, 1)}
+    if variant == "half_width":
+        return {"model.fusion_channels": max(config.fusion_channels // 2, 1)}
+    if variant == "no_augmentation":
+        if not recipe.augmentation:
+            raise ValueError("the recipe has no augmentation, so no_augmentation is no variant of it; choose others")
+        return {"augmentation": []}
+    return {}

@@ -1,0 +1,259 @@
+"""Carries out a study by train.py, as many runs at once as asked, and reports on all that are finished."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+from tqdm.auto import tqdm
+
+from dataset_script import load_fer_dataset
+
+from ...publishing.model_card import RUNTIME_FIELDS
+from ...reports.blocks import check_report_folder, write_report
+from .document import study_sections
+from .measure import compare_variants, measure_leak, read_runs, summarize
+from .plan import BASELINE, Run, plan_runs, variant_flags
+
+if TYPE_CHECKING:
+    from involvit.training.recipe import Recipe
+
+CHECKOUT = Path(__file__).parents[3]
+_SET_BY_STUDY = ("output_dir", "resume", "push_to_hub", "data", "data_dir", "split", "n_folds", "fold")
+_KEPT = ("report.json", "recipe.yaml")
+_POLL_SECONDS = 0.2
+
+
+def run_study(
+    config: Path,
+    data: str | None,
+    out: Path,
+    variants: Sequence[str],
+    splits: Sequence[str],
+    repeats: int,
+    folds: int,
+    jobs: int,
+    settings: Sequence[str],
+    command: str,
+) -> int:
+    """Runs what of a study is not finished yet, and writes the report on what is.
+
+    A study in the same folder goes on: finished runs are kept, half-done ones resumed, and more repeats, splits or
+    variants are added to those that are there.
+
+    Args:
+        config: Recipe of train.py that all variants derive from.
+        data: Labelled faces as `load_fer_dataset` takes them; by default those of the recipe.
+        out: Folder of the study: `runs/`, what is kept of each run, and `report/`.
+        variants: Some of `VARIANTS`.
+        splits: Some of `METHODS` of dataset_script.splits.
+        repeats: Number of seeds, counted up from the recipe's.
+        folds: Folds of the k-fold splits; each seed takes them all.
+        jobs: Runs at once; they share the cores, and where there are GPUs each has one of its own.
+        settings: Fields of the recipe to change for all runs, as `FIELD=VALUE`.
+        command: The command line, for the report.
+
+    Returns:
+        0, or 1 if runs failed.
+
+    Raises:
+        ValueError: If the recipe, its data or a setting cannot be used, or the folder holds a study of another recipe.
+        OSError: If a file cannot be read or the folder cannot be written.
+    """
+    check_report_folder(out / "report", overwrite=True)
+    recipe = _read_recipe(config, data, out / "runs", folds, settings)
+    flags = {variant: variant_flags(variant, recipe) for variant in variants}
+    plan = plan_runs(variants, splits, range(recipe.seed, recipe.seed + repeats), folds)
+    left = [run for run in plan if not _is_finished(out / "runs" / run.folder)]
+    if left:
+        _check_data(recipe, splits)
+        _write_recipe(recipe)
+    failures = _run_all(left, flags, recipe, jobs, done=len(plan) - len(left))
+
+    runs = read_runs(out / "runs")
+    if not runs.empty:
+        summary, comparisons, leak = summarize(runs), compare_variants(runs), measure_leak(runs)
+        frames = {"runs": runs, "summary": summary, "comparisons": comparisons, "leak": leak}
+        page = write_report(
+            out / "report",
+            f"Study of {config.stem} on {Path(recipe.data).name}",
+            command,
+            study_sections(runs, summary, comparisons, leak),
+            {name: frame.to_dict("records") for name, frame in frames.items()},
+            overwrite=True,
+        )
+        print(f"{page}: {len(runs)} runs")
+    if failures:
+        print(f"error: {len(failures)} of {len(plan)} runs failed: {'; '.join(failures)}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, settings: Sequence[str]) -> Recipe:
+    if not (CHECKOUT / "train.py").exists():
+        raise ValueError(
+            "a study trains by train.py, which is not installed: clone the repository and run `python -m involvit "
+            "study` there"
+        )
+    sys.path.insert(0, str(CHECKOUT))
+    from involvit.training.recipe import parse_recipe
+
+    for setting in settings:
+        name, equals, _ = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting} must have the form FIELD=VALUE")
+        if name in _SET_BY_STUDY:
+            raise ValueError(f"--set {name} is not for a study, which chooses {', '.join(_SET_BY_STUDY)} itself")
+    words = [f"--config={config}", "--report_to=none", *(f"--{setting}" for setting in settings)]
+    recipe = parse_recipe([*words, f"--output_dir={runs}", f"--n_folds={folds}", "--push_to_hub=false"])
+    if recipe.model.get("branches", BASELINE) != BASELINE:
+        raise ValueError(f"{config} is of one branch alone; a study derives its variants from a model with both")
+    if data is not None:
+        recipe = replace(recipe, data=str(Path(data).absolute()) if Path(data).exists() else data, data_dir=".")
+    elif isinstance(recipe.data, dict):
+        raise ValueError(f"{config} joins several data sets, each split in its own way; name one by --data")
+    recipe = replace(recipe, data_dir=str(Path(recipe.data_dir).absolute()))
+
+    record = runs / "recipe.yaml"
+    if record.exists():
+        wanted, saved = asdict(recipe), yaml.safe_load(record.read_text())
+        changed = [name for name in wanted if name not in RUNTIME_FIELDS and wanted[name] != saved.get(name)]
+        if changed:
+            raise ValueError(
+                f"{runs.parent} holds a study with another {', '.join(changed)}; go on with the values in {record}, or "
+                f"choose another --out"
+            )
+    return recipe
+
+
+def _check_data(recipe: Recipe, splits: Sequence[str]) -> None:
+    """Finds a mistake in the data before the first run, not by each run anew."""
+    names = ("validation_fraction", "n_folds", "group_pattern", "on_error", "rendered_images", "rendered_size")
+    options = {name: getattr(recipe, name) for name in names}
+    with contextlib.chdir(recipe.data_dir):
+        for split in splits:
+            load_fer_dataset(recipe.data, split, seed=recipe.seed, **options)
+
+
+def _write_recipe(recipe: Recipe) -> None:
+    runs = Path(recipe.output_dir)
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / "recipe.yaml").write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "report.json").exists()  # the last that a run writes of its results
+
+
+def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, jobs: int, done: int) -> list[str]:
+    """Runs all, `jobs` at once, and returns a line on each that failed."""
+    waiting, failures = list(reversed(runs)), []
+    running: dict[int, tuple[Run, subprocess.Popen[bytes]]] = {}  # by its place among those at once
+    with tqdm(total=done + len(runs), initial=done, unit="run", disable=None) as bar:
+        on_termination = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it too must not leave runs behind
+        try:
+            while waiting or running:
+                for place in set(range(jobs)) - set(running):
+                    if waiting:
+                        run = waiting.pop()
+                        running[place] = (run, _start(run, flags[run.variant], recipe, place, jobs))
+                time.sleep(_POLL_SECONDS)
+                bar.refresh()
+                for place, (run, process) in list(running.items()):
+                    if process.poll() is None:
+                        continue
+                    del running[place]
+                    folder = Path(recipe.output_dir) / run.folder
+                    if _is_finished(folder):
+                        _remove_weights(folder)
+                    else:
+                        failures.append(f"{run.folder}: {_last_error(_log(folder))} ({_log(folder)})")
+                    bar.update()
+                    bar.set_postfix_str(str(run.folder))
+        except BaseException:
+            for _, process in running.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+            for _, process in running.values():
+                process.wait()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, on_termination)
+    return failures
+
+
+def _start(run: Run, flags: Sequence[str], recipe: Recipe, place: int, jobs: int) -> subprocess.Popen[bytes]:
+    folder = Path(recipe.output_dir) / run.folder
+    threads, environment, launch_flags = recipe.num_threads, dict(os.environ), []
+    if jobs > 1:
+        threads = threads or max(len(os.sched_getaffinity(0)) // jobs, 1)
+        launch_flags = ["--num_processes=1"]
+        if gpus := _visible_gpus():
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
+    if (folder / "recipe.yaml").exists():  # half done: other threads round differently, so it keeps those it has
+        threads = yaml.safe_load((folder / "recipe.yaml").read_text())["num_threads"]
+    command = run_command(run, flags, recipe, threads, launch_flags)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _log(folder).open("wb") as log:
+        # A session of its own: Ctrl-C reaches the study alone, which then ends launcher and training together.
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def run_command(
+    run: Run, flags: Sequence[str], recipe: Recipe, num_threads: int | None, launch_flags: Sequence[str] = ()
+) -> list[str]:
+    """Returns the command line of one run.
+
+    Args:
+        run: The run.
+        flags: What its variant changes in the recipe, see `variant_flags`.
+        recipe: The study's, which stands in `output_dir/recipe.yaml`.
+        num_threads: Threads that it computes with on a CPU; None for all cores.
+        launch_flags: For `accelerate launch`.
+    """
+    runs = Path(recipe.output_dir)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *launch_flags, str(CHECKOUT / "train.py")]
+    values = {
+        "config": runs / "recipe.yaml",
+        "output_dir": runs / run.folder,
+        "resume": "true",
+        "split": run.split,
+        "seed": run.seed,
+        "fold": run.fold or 0,
+        "num_threads": json.dumps(num_threads),
+    }
+    return [*launch, *(f"--{name}={value}" for name, value in values.items()), *flags]
+
+
+def _visible_gpus() -> list[str]:
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return chosen.split(",") if chosen else [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _log(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.log")  # beside: train.py starts in an empty folder only
+
+
+def _last_error(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it ended without a word"])[-1]
+
+
+def _remove_weights(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in _KEPT:
+            path.unlink()

@@ -1,0 +1,1 @@
+"""Images and videos in, faces with the probabilities of their expressions out."""

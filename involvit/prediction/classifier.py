@@ -1,0 +1,64 @@
+"""What classifies faces, whatever runs the model: torch or onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+class Classifier(Protocol):
+    """Turns images of faces into probabilities.
+
+    Attributes:
+        labels (`tuple[str, ...]`): names of the classes.
+        image_size (`int`): height and width in pixels of the model's input; images of any size are resized to it.
+        name (`str`): the model's name and a digest of its weights, to tell results of different models apart.
+    """
+
+    labels: tuple[str, ...]
+    image_size: int
+    name: str
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Classifies a batch.
+
+        Args:
+            images (`Sequence[np.ndarray]`): RGB, uint8 [H, W, 3], sizes mixed.
+
+        Returns:
+            `np.ndarray`: probabilities, float32 [N, len(labels)]; rows add up to 1.
+        """
+        ...
+
+
+def default_model() -> Path:
+    """Returns the folder of the model that comes with the package, or with the checkout."""
+    installed = Path(__file__).parents[1] / "default_model"
+    return installed if installed.exists() else Path(__file__).parents[2] / "checkpoints" / "involvit-tiny"
+
+
+def load_classifier(model: str | Path | None = None, trust_remote_code: bool = True) -> Classifier:
+    """Loads a model for inference.
+
+    Args:
+        model (`str` or `Path`, *optional*): a file ending in `.onnx` as `involvit export` writes it, which is run
+            without torch; or a folder or Hub id that `AutoModelForImageClassification` loads; by default the model
+            that comes with the package.
+        trust_remote_code (`bool`): whether code that a model brings is run; see `TorchClassifier`.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if it cannot be loaded; the message says what would do.
+        ModuleNotFoundError: if onnxruntime is needed and not installed.
+    """
+    model = default_model() if model is None else model
+    if Path(model).suffix == ".onnx":
+        from .onnx_classifier import OnnxClassifier
+
+        return OnnxClassifier(Path(model))
+    from .torch_classifier import TorchClassifier
+
+    return TorchClassifier(model, trust_remote_code)

@@ -1,0 +1,1 @@
+"""What others get to see of a model: its card, its Hub repository, its ONNX file."""

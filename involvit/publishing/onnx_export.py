@@ -1,0 +1,321 @@
+"""A trained model as one ONNX file that runs without torch: any batch size, in float32 or in int8.
+
+- the involution becomes standard operators: gathered neighbourhoods, multiplied by the kernels
+- BatchNorm and weight standardisation are folded into the weights
+- the metadata carries labels and preprocessing
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import metadata_load
+from PIL import Image
+from scipy.special import softmax
+from torch import Tensor, nn
+
+from dataset_script.fer_dataset import RENDERED, load_fer_dataset
+from dataset_script.labels import LABELS
+from dataset_script.rendered.rendered_faces import LARGEST, SMALLEST, rendered_faces
+
+from ..prediction.torch_classifier import load_network
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 20
+TOLERANCE = 1e-4  # between the logits of torch and onnxruntime in float32, as a share of the largest where above 1
+INT8_TOLERANCE = 0.1  # of the probability; 0.01 is usual
+CALIBRATION_IMAGES = 20 * len(LABELS)
+_REQUIRED = ("onnx", "onnxruntime", "onnxscript")
+
+# What computes, and what only moves its 8-bit results about. Additions, normalisations, attention and the classifier
+# stay in float32: quantising them as well was no faster.
+_INT8_OPERATORS = ("Conv", "MatMul", "Relu", "Pad", "Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+
+
+def export_onnx(
+    model: str | Path,
+    out: str | Path,
+    quantize: Literal["int8"] | None = None,
+    calibration_data: str | Path | None = None,
+) -> Path:
+    """Writes a model as an ONNX file of opset 20.
+
+    Its input is `pixel_values`, float32 [batch, 3, image_size, image_size], its output `logits`, float32
+    [batch, labels]. Its logits are checked to be torch's to 1e-4 (of the largest, where that is above 1), and int8's
+    probabilities to be close to float32's. The metadata holds, each as JSON,
+    `labels`, `image_size`, `image_mean`, `image_std`, `resample` (`"bilinear"`, ...), `name`, `license` (where the
+    model's card states one) and `version` (of this package).
+
+    Args:
+        model: Folder or Hub id of an InvolViT or another image classification model of transformers whose image
+            processor resizes to a square and normalises.
+        out: File to write, ending in `.onnx`; it is replaced if it exists.
+        quantize: `"int8"` for 8-bit weights and activations (static, per channel); None for float32.
+        calibration_data: Faces by which int8 chooses the ranges of the activations, whatever `load_fer_dataset` reads;
+            by default rendered ones.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FileNotFoundError: If the model, the data or the folder of `out` is not there.
+        ModuleNotFoundError: If onnx, onnxruntime or onnxscript is not installed.
+        ValueError: For anything else that cannot be used; the message says what to do.
+    """
+    out = Path(out).expanduser()
+    if out.suffix != ".onnx" or out.is_dir():
+        raise ValueError(f"{out}: name a file that ends in .onnx")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent}: no such folder; create it, or name a file in another one")
+    if quantize not in (None, "int8"):
+        raise ValueError(f"quantize is {quantize!r}; it is 'int8' or None")
+    if calibration_data is not None and quantize is None:
+        raise ValueError("calibration_data is for int8 only; leave it out, or quantize")
+    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(f"exporting needs {' and '.join(missing)}: pip install 'involvit[onnx]'")
+
+    network, processor = load_network(str(model))
+    network = network.eval().float()
+    metadata = _metadata(model, network, processor)
+    image_size = metadata["image_size"]
+    calibration = None if quantize is None else _calibration_batches(calibration_data, processor, image_size)
+    exported = _to_onnx(model, network, image_size)
+    if calibration is not None:
+        quantized = _quantized(exported, calibration)
+        _check_quantized(model, quantized, exported, calibration)
+        exported = quantized
+    _write(exported, metadata, out)
+    return out
+
+
+def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str, Any]:
+    """Collects what the file tells of the model; refuses preprocessing that these entries cannot express."""
+    size = getattr(processor, "size", None) or {}
+    height, width = (size.get(side) for side in ("height", "width"))
+    is_plain = (
+        height is not None
+        and height == width
+        and processor.do_resize
+        and processor.do_rescale
+        and abs(processor.rescale_factor * 255 - 1) < 1e-6
+        and not getattr(processor, "do_center_crop", None)
+        and not getattr(processor, "do_pad", None)
+    )
+    if not is_plain:
+        raise ValueError(
+            f"{model}: its {type(processor).__name__} does other things than resizing to a square and scaling to "
+            f"0 .. 1, which the ONNX file cannot express; set it so, or export another model"
+        )
+    labels = network.config.id2label
+    card = Path(model).expanduser() / "README.md"
+    licence = (metadata_load(card) or {}).get("license") if card.is_file() else None
+    return {
+        "labels": [labels[index] for index in sorted(labels)],
+        "image_size": height,
+        "image_mean": list(processor.image_mean) if processor.do_normalize else [0.0] * 3,
+        "image_std": list(processor.image_std) if processor.do_normalize else [1.0] * 3,
+        "resample": Image.Resampling(int(processor.resample)).name.lower(),
+        "name": Path(model).name,
+        **({} if licence is None else {"license": licence}),
+        "version": importlib.metadata.version("involvit"),
+    }
+
+
+class _Logits(nn.Module):
+    """A network of transformers as a function of tensors."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.network(pixel_values).logits
+
+
+def _involution_by_products(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """`involution` in operators that ONNX has: one vector-matrix product a pixel and group.
+
+    Of the forms tried this is the fastest in onnxruntime. The D channels of a group lie side by side, so the gather
+    copies whole rows of them, and a neighbour off the map is a row of zeros.
+    """
+    groups, kernel_size, _, height, width = weight.shape[1:]
+    pixels_BGPD = x.unflatten(1, (groups, -1)).flatten(3).transpose(2, 3)
+    numbers_HW = torch.arange(x.shape[2] * x.shape[3]).view(x.shape[2:])
+    padded = F.pad(numbers_HW, [(kernel_size - 1) // 2] * 4, value=numbers_HW.numel())
+    numbers_hwKK = padded.unfold(0, kernel_size, stride).unfold(1, kernel_size, stride)
+    patches = F.pad(pixels_BGPD, [0, 0, 0, 1]).index_select(2, numbers_hwKK.flatten())
+    patches_BGpkD = patches.unflatten(2, (height * width, kernel_size**2))
+    kernels_BGp1k = weight.flatten(4).flatten(2, 3).transpose(2, 3).unsqueeze(3)
+    out_BGpD = (kernels_BGp1k @ patches_BGpkD).squeeze(3)
+    return out_BGpD.transpose(2, 3).flatten(1, 2).unflatten(2, (height, width))
+
+
+def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelProto:
+    """Traces, translates and optimises the network, and checks the result against it."""
+    import onnx_ir.passes.common
+    from onnxscript import optimizer
+
+    pixel_values = torch.zeros(2, 3, image_size, image_size)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                _Logits(network).eval(), (pixel_values,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+            )
+        # Found by its name: a model with its own copy of the code has it in another namespace.
+        involutions = {node.target for node in program.graph.nodes if "involution" in str(node.target)}
+        program = program.run_decompositions(dict.fromkeys(involutions, _involution_by_products))
+        translated = torch.onnx.export(
+            program,
+            dynamo=True,
+            dynamic_shapes=({0: "batch"},),
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    except Exception as error:  # the exporter wraps whatever an operator raises
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{model}: {type(network).__name__} cannot be translated to ONNX: {reason}") from error
+    # With no limit on size all that follows from the weights alone becomes a weight, such as a standardised one.
+    optimizer.optimize(translated.model, input_size_limit=2**40, output_size_limit=2**40)
+    onnx_ir.passes.common.ClearMetadataAndDocStringPass()(translated.model)  # stack traces with this machine's paths
+    exported = translated.model_proto
+    _check(model, exported, network, image_size)
+    return exported
+
+
+def _run(exported: ModelProto, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the logits [B, labels] of each batch [B, 3, H, W] in onnxruntime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    for pixel_values in batches:
+        yield session.run(["logits"], {"pixel_values": pixel_values})[0]
+
+
+def _check(model: str | Path, exported: ModelProto, network: nn.Module, image_size: int) -> None:
+    """Refuses a graph whose logits are not the network's."""
+    generator = torch.Generator().manual_seed(0)
+    batches = [torch.randn(batch, 3, image_size, image_size, generator=generator) for batch in (1, 3)]
+    for pixel_values, logits in zip(batches, _run(exported, (batch.numpy() for batch in batches)), strict=True):
+        with torch.inference_mode():
+            expected = network(pixel_values).logits.numpy()
+        difference = np.abs(logits - expected).max() / max(1, np.abs(expected).max())
+        if not difference < TOLERANCE:
+            raise ValueError(
+                f"{model}: the logits of onnxruntime differ from torch's by {difference:.2g}; "
+                f"{type(network).__name__} cannot be exported with these versions of torch and onnxscript"
+            )
+
+
+def _check_quantized(
+    model: str | Path, quantized: ModelProto, exported: ModelProto, calibration: list[np.ndarray]
+) -> None:
+    """Refuses a quantised graph that a range unfit for 256 levels has made another model."""
+    in_int8, in_float32 = (softmax(np.concatenate([*_run(it, calibration)]), axis=1) for it in (quantized, exported))
+    moved = np.abs(in_int8 - in_float32).sum(axis=1).mean() / 2
+    if not moved < INT8_TOLERANCE:
+        raise ValueError(
+            f"{model}: int8 moves {moved:.0%} of the probability from class to class on the calibration faces; "
+            "give faces like those to classify as calibration_data, or export float32"
+        )
+
+
+def _calibration_batches(data: str | Path | None, processor: Any, image_size: int) -> list[np.ndarray]:
+    """Draws or reads faces and returns batches of `pixel_values`, float32 [<= 28, 3, image_size, image_size]."""
+    if data is None or str(data) == RENDERED:
+        size = min(max(image_size, SMALLEST), LARGEST)
+        images = [face.image for face in rendered_faces(CALIBRATION_IMAGES, size, seed=0)]
+    else:
+        faces = load_fer_dataset(data)["train"]
+        # Ordered by class: a stride through all sees each.
+        chosen = faces.select(range(0, len(faces), max(1, len(faces) // CALIBRATION_IMAGES)))
+        images = [image.convert("RGB") for image in islice(chosen["image"], CALIBRATION_IMAGES)]
+    pixel_values = processor(images, return_tensors="np")["pixel_values"]
+    return np.array_split(pixel_values, -(-len(images) // 28))
+
+
+def _quantized(exported: ModelProto, calibration: list[np.ndarray]) -> ModelProto:
+    """Quantises statically to QuantizeLinear/DequantizeLinear pairs, which onnxruntime fuses into 8-bit operators."""
+    import onnx
+    import onnx_ir
+    from onnx_ir.passes.common import RemoveUnusedOpsetsPass
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Batches(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = iter(calibration)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {"pixel_values": batch}
+
+    with TemporaryDirectory() as folder:
+        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
+        quant_pre_process(exported, prepared)
+        with np.errstate(invalid="ignore"):  # that infinite padding
+            quantize_static(
+                prepared,
+                quantized,
+                Batches(),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(_INT8_OPERATORS),
+                nodes_to_exclude=list(_float32_nodes(onnx.load(prepared))),
+                per_channel=True,
+                reduce_range=True,  # 7-bit weights: processors without VNNI add pairs of products in 16 bits
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},  # what reads them takes float32
+            )
+        # The preparation declares each domain that onnxruntime knows.
+        return onnx_ir.to_proto(RemoveUnusedOpsetsPass()(onnx_ir.load(quantized)).model)
+
+
+def _float32_nodes(model: ModelProto) -> Iterator[str]:
+    """Yields the names of nodes of the quantised types that are left in float32.
+
+    - attention's products of two activations; the involution's, whose second factor was gathered, are quantised
+    - padding with minus infinity, as before a max-pool: it leaves no range to divide into 256 levels
+    """
+    from onnx import numpy_helper
+
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    infinite = {name for name, values in weights.items() if np.isinf(values).any()}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and not any(name in weights for name in node.input):
+            second = made_by[node.input[1]]
+            is_gathered = second.op_type == "Reshape" and made_by[second.input[0]].op_type == "Gather"
+            if not is_gathered:
+                yield node.name
+        elif node.op_type == "Pad" and infinite.intersection(node.input):
+            yield node.name
+
+
+def _write(exported: ModelProto, metadata: dict[str, Any], out: Path) -> None:
+    """Writes beside `out` and renames."""
+    import onnx
+
+    onnx.helper.set_model_props(exported, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.checker.check_model(exported, full_check=True)
+    beside = out.with_name(f".unfinished_{os.getpid()}_{out.name}")
+    try:
+        onnx.save(exported, beside)
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)

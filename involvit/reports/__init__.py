@@ -1,0 +1,1 @@
+"""What all reports are written with: blocks of text, tables and figures."""

@@ -1,0 +1,1 @@
+"""A recipe and faces in, a trained model out."""

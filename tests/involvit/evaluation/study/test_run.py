@@ -1,0 +1,225 @@
+"""Studies whose runs are a short script instead of train.py, and one of train.py itself."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from involvit.evaluation.study import run as study
+from involvit.evaluation.study.plan import plan_runs, variant_flags
+from involvit.training.recipe import Recipe, parse_recipe
+
+MODEL = {
+    "image_size": 32,
+    "rednet_depths": [1, 1],
+    "rednet_widths": [64, 64],
+    "rednet_stem_channels": 32,
+    "vit_backbone_layers": [1],
+    "vit_backbone_channels": [128],
+    "vit_stem_channels": 32,
+    "vit_hidden_size": 32,
+    "vit_num_layers": 1,
+    "vit_num_heads": 2,
+    "fusion_channels": 32,
+}
+RECIPE = {
+    "rendered_images": 56,
+    "rendered_size": 96,
+    "validation_fraction": 0.25,
+    "num_epochs": 1,
+    "batch_size": 16,
+    "num_workers": 0,
+    "augmentation": [{"HorizontalFlip": {"p": 0.5}}],
+    "model": MODEL,
+}
+FAKE_RUN = """
+import json, os, pathlib, sys
+folder, split, seed, fold = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+print("threads", sys.argv[5], "gpu", os.environ.get("CUDA_VISIBLE_DEVICES"))
+if sys.argv[6] in str(folder):
+    sys.exit("error: this run was meant to fail")
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "checkpoints").mkdir()
+(folder / "model.safetensors").write_bytes(b"weights")
+(folder / "recipe.yaml").write_text("num_threads: null")
+names = ("accuracy", "macro_f1", "macro_precision", "macro_recall", "expected_calibration_error")
+run = {"recipe": {"seed": seed, "fold": fold}, "images": {"train": 42, "validation": 14}, "evaluated_on": "validation",
+       "largest_class_share": 0.2, "parameters": 1000, "training_images_per_s": 10.0}
+metrics = dict.fromkeys(names, 0.5 + 0.01 * (seed % 5))
+(folder / "report.json").write_text(json.dumps({"metrics": metrics, "run": run}))
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Has runs take a moment; returns which were started, and a list of words that make a run fail."""
+    started, failing = [], []
+
+    def run_command(run, flags, recipe, num_threads, launch_flags=()):
+        started.append(str(run.folder))
+        folder = Path(recipe.output_dir) / run.folder
+        words = [folder, run.split, run.seed, run.fold or 0, num_threads, failing[0] if failing else "no such run"]
+        return [sys.executable, "-c", FAKE_RUN, *map(str, words)]
+
+    monkeypatch.setattr(study, "run_command", run_command)
+    return started, failing
+
+
+def go(config, out, **changes):
+    options = {"data": None, "variants": ["fusion", "vit"], "splits": ["random", "group"], "repeats": 1, "folds": 2}
+    return study.run_study(config, out=out, **{**options, "jobs": 1, "settings": [], "command": "study", **changes})
+
+
+def test_runs_come_seed_by_seed_and_each_fold_of_the_folded_splits():
+    runs = plan_runs(["fusion", "vit"], ["random", "kfold"], [7, 8], folds=3)
+    assert len(runs) == len(set(runs)) == 2 * 2 * (1 + 3)
+    assert [run.seed for run in runs] == [7] * 8 + [8] * 8
+    assert str(runs[2].folder) == "fusion/kfold/seed7_fold0"
+
+
+def test_variants_change_what_they_say():
+    model = {**MODEL, "image_size": 64}
+    recipe = Recipe("out", model=model, rednet_checkpoint="r.pth", vit_pretrained="v", frozen=["rednet", "vit"])
+
+    def changed(variant):
+        words = [f"--{name}={json.dumps(value)}" for name, value in {"model": model, "frozen": recipe.frozen}.items()]
+        words += ["--output_dir=out", "--rednet_checkpoint=r.pth", "--vit_pretrained=v"]
+        return parse_recipe([*words, *variant_flags(variant, recipe)])
+
+    assert variant_flags("fusion", recipe) == []
+    vit = changed("vit")
+    assert vit.model == {**model, "branches": "vit"}
+    assert (vit.frozen, vit.rednet_checkpoint, vit.vit_pretrained) == (["vit"], None, "v")
+    assert changed("half_width").model["fusion_channels"] == 16
+    assert changed("half_grid").model["fusion_grid"] == 8  # one stage of the transformer's backbone: 64 / 4 / 2
+    with pytest.raises(ValueError, match="no augmentation"):
+        variant_flags("no_augmentation", recipe)
+    with pytest.raises(ValueError, match="pretrained"):
+        variant_flags("half_width", Recipe("out", pretrained="somewhere"))
+
+
+def test_half_of_the_default_grid_is_half_of_what_the_model_builds():
+    from modeling_involvit import InvolViTConfig, InvolViTModel
+
+    for image_size in (32, 44, 64):
+        model = {**MODEL, "image_size": image_size}
+        with torch.device("meta"):
+            built = InvolViTModel(InvolViTConfig(**model)).vit.grid_size[0]
+        assert variant_flags("half_grid", Recipe("out", model=model)) == [f"--model.fusion_grid={built // 2}"]
+
+
+def test_a_study_goes_on_and_can_be_extended(config, tmp_path, fake, capsys):
+    started, _ = fake
+    out = tmp_path / "out"
+    assert go(config, out, variants=["fusion"], splits=["random"]) == 0
+    assert started == ["fusion/random/seed42"]
+    assert go(config, out, splits=["random", "group"], repeats=2) == 0
+    assert len(set(started)) == len(started) == 2 * 2 * 2  # none twice
+    assert "8 runs" in capsys.readouterr().out
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert len(report["runs"]) == 8
+    kept = {path.name for path in (out / "runs" / "fusion" / "random" / "seed42").iterdir()}
+    assert kept == {"report.json", "recipe.yaml"}
+
+
+def test_another_recipe_or_other_data_is_refused_and_another_number_of_workers_is_not(config, tmp_path, fake):
+    out = tmp_path / "out"
+    go(config, out, variants=["fusion"], splits=["random"])
+    with pytest.raises(ValueError, match="another num_epochs; go on with the values in"):
+        go(config, out, settings=["num_epochs=2"])
+    with pytest.raises(ValueError, match="another data"):
+        go(config, out, data=str(tmp_path))
+    assert go(config, out, variants=["fusion"], splits=["random"], settings=["num_workers=1"]) == 0
+    assert len(fake[0]) == 1
+
+
+def test_a_failed_run_is_reported_and_the_others_go_on(config, tmp_path, fake, capsys):
+    started, failing = fake
+    failing.append("vit/group")
+    out = tmp_path / "out"
+    assert go(config, out) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: 1 of 4 runs failed: vit/group/seed42: this run was meant to fail (")
+    assert len(json.loads((out / "report" / "report.json").read_text())["runs"]) == 3
+    failing.clear()
+    assert go(config, out) == 0
+    assert started[4:] == ["vit/group/seed42"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": ["num_epoch=2"]}, "did you mean num_epochs"),
+        ({"settings": ["num_epochs"]}, "FIELD=VALUE"),
+        ({"settings": ["split=group"]}, "not for a study"),
+        ({"settings": ["model.branches=vit"]}, "one branch alone"),
+        ({"data": "no-such-folder"}, "does not exist"),
+        ({"splits": ["kfold"], "folds": 50}, "use fewer folds"),
+    ],
+)
+def test_mistakes_end_before_anything_is_written(config, tmp_path, changes, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        go(config, tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_checkout_it_says_that_it_is_needed(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "CHECKOUT", tmp_path)
+    with pytest.raises(ValueError, match="clone the repository"):
+        go(config, tmp_path / "out")
+
+
+def test_runs_at_once_share_cores_and_gpus(config, tmp_path, fake, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    go(config, tmp_path / "out", jobs=4)
+    logs = {path.read_text() for path in (tmp_path / "out" / "runs").glob("*/*/*.log")}
+    assert logs == {"threads 2 gpu 4\n", "threads 2 gpu 6\n"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_runs(config, tmp_path, monkeypatch, number):
+    ended = tmp_path / "ended"
+    script = f"""
+import pathlib, time
+try:
+    print("running", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    pathlib.Path({str(ended)!r}).touch()
+"""
+    monkeypatch.setattr(study, "run_command", lambda *_: [sys.executable, "-c", script])
+    waited = time.sleep
+
+    def interrupt(seconds):
+        waited(seconds)
+        if any("running" in log.read_text() for log in tmp_path.glob("out/runs/*/*/*.log")):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(study.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        go(config, tmp_path / "out")
+    assert ended.exists()
+
+
+def test_train_py_is_run_and_gives_way_to_a_report(config, tmp_path):
+    out = tmp_path / "out"
+    assert go(config, out, variants=["rednet"], splits=["group"], settings=["max_steps=1", "num_threads=1"]) == 0
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert [(run["split"], run["train_images"]) for run in report["runs"]] == [("group", 42)]
+    saved = yaml.safe_load((out / "runs" / "rednet" / "group" / "seed42" / "recipe.yaml").read_text())
+    assert saved["model"]["branches"] == "rednet"
+    assert (saved["max_steps"], saved["split"]) == (1, "group")

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from involvit.prediction import classifier
+from involvit.prediction.classifier import default_model, load_classifier
+from involvit.prediction.onnx_classifier import OnnxClassifier
+
+
+def test_a_file_in_onnx_is_run_by_onnxruntime(onnx_model):
+    assert isinstance(load_classifier(str(onnx_model)), OnnxClassifier)
+
+
+def test_the_default_is_the_installed_model_else_that_of_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "__file__", str(tmp_path / "involvit" / "prediction" / "classifier.py"))
+    assert default_model() == tmp_path / "checkpoints" / "involvit-tiny"
+    (tmp_path / "involvit/default_model").mkdir(parents=True)
+    assert default_model() == tmp_path / "involvit" / "default_model"
+
+
+def test_no_model_is_the_default_model(tmp_path, monkeypatch, write_onnx):
+    write_onnx(tmp_path / "model.onnx", labels=("no", "yes"))
+    monkeypatch.setattr(classifier, "default_model", lambda: tmp_path / "model.onnx")
+    assert load_classifier()([np.zeros((8, 8, 3), np.uint8)]).sum() == pytest.approx(1)
+    assert load_classifier().labels == ("no", "yes")

@@ -1,0 +1,214 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from involvit.prediction.predictor import FacePrediction, ImageResult
+from involvit.prediction.results import ResultsFile, check_results_path, file_name, result_rows
+
+LABELS = ("Happy", "Sad")
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def row(happy, **more):
+    return {"face": 0, "label": "Happy", "Happy": happy, "Sad": 1 - happy, "status": "ok", **more}
+
+
+UNREADABLE = {"status": "unreadable", "error": "it is empty"}
+
+
+@pytest.fixture
+def opened(tmp_path):
+    def open_table(suffix=".csv", model="m@1", detector="none", process_index=0):
+        return ResultsFile(tmp_path / f"out{suffix}", LABELS, model, detector, process_index)
+
+    return open_table
+
+
+def read(path):
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_json(path, lines=True) if path.suffix == ".jsonl" else pd.read_csv(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_table_holds_every_row_in_the_order_of_the_files(opened, tmp_path, suffix):
+    table = opened(suffix)
+    assert table.start() == set()
+    table.append("b.mp4", [row(0.25, frame=0, time_s=0.0), row(0.123456, frame=1, time_s=0.04, x=1.5, face=1)])
+    table.append("c.png", [{"status": "no face"}])
+    table.append("a.png", [UNREADABLE])
+    assert table.write(["a.png", "b.mp4", "c.png"]) == {"a.png"}
+    rows = read(tmp_path / f"out{suffix}")
+    assert " ".join(rows.columns) == (
+        "file frame time_s face x y width height detection_score label Happy Sad status error model detector"
+    )
+    assert list(rows["file"]) == ["a.png", "b.mp4", "b.mp4", "c.png"]
+    assert list(rows["status"]) == ["unreadable", "ok", "ok", "no face"]
+    assert rows["Happy"].tolist()[1:3] == [0.25, 0.123456]
+    assert rows["face"].tolist()[1:3] == [0, 1]
+    assert rows["time_s"].tolist()[1:3] == [0.0, 0.04]
+    assert rows.loc[[0, 3], ["frame", "face", "x", "label", "Happy"]].isna().all(axis=None)
+    assert rows["error"][0] == "it is empty"
+    assert set(rows["model"]) == {"m@1"}
+    assert [path.name for path in tmp_path.iterdir()] == [f"out{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_another_run_adds_to_the_table_and_tries_again_what_failed(opened, tmp_path, suffix):
+    names = ["NA", "2020", 'a,"b"\n.png', "é\\xff.png", "null"]
+    first = opened(suffix)
+    for name in names:
+        first.append(name, [row(0.1 + 0.2)])
+    first.append("bad.png", [row(0.5, frame=0), UNREADABLE])
+    first.write([*names, "bad.png"])
+    before = read(tmp_path / f"out{suffix}")
+
+    second = opened(suffix)
+    assert second.start() == set(names)
+    second.append("new.png", [row(1.0)])
+    second.append("bad.png", [row(0.75)])
+    assert second.write(["bad.png", "new.png"]) == set()
+    after = read(tmp_path / f"out{suffix}")
+    pd.testing.assert_frame_equal(after[:5], before[:5], check_dtype=False)
+    assert after["Happy"].tolist() == [0.1 + 0.2] * 5 + [0.75, 1.0]
+    third = opened(suffix)
+    assert third.start() == {*names, "bad.png", "new.png"}
+
+
+def test_what_was_appended_survives_a_kill_but_for_a_torn_line(opened, tmp_path):
+    killed = opened()
+    killed.append("a.png", [row(0.5)])
+    killed.append("b.png", [row(0.25)])
+    journal = tmp_path / "out.csv.unfinished.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0] + lines[1][:-20])
+    table = opened()
+    assert table.start() == {"a.png"}
+    assert list(read(tmp_path / "out.csv")["file"]) == ["a.png"]
+    table.append("b.png", [row(0.125)])
+    table.write(["a.png", "b.png"])
+    assert read(tmp_path / "out.csv")["Happy"].tolist() == [0.5, 0.125]
+
+
+def test_the_journals_of_several_processes_make_one_table(opened, tmp_path):
+    for process, name in enumerate(("b.png", "a.png", "c.png")):
+        opened(process_index=process).append(name, [row(process / 2)])
+    assert len(list(tmp_path.glob("out.csv.unfinished*.jsonl"))) == 3
+    main = opened()
+    main.write(["a.png", "b.png", "c.png"], keep_journals=True)  # interrupted
+    assert len(list(tmp_path.glob("out.csv.unfinished*.jsonl"))) == 3
+    assert opened().start() == {"a.png", "b.png", "c.png"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    rows = read(tmp_path / "out.csv")
+    assert dict(zip(rows["file"], rows["Happy"], strict=True)) == {"a.png": 0.5, "b.png": 0.0, "c.png": 1.0}
+    assert len(rows) == 3
+
+
+def test_the_journal_of_a_file_with_a_like_name_is_not_taken(opened, tmp_path):
+    other = ResultsFile(tmp_path / "[o]ut.csv", LABELS, "m@1", "none")
+    other.append("a.png", [row(0.5)])
+    opened().append("b.png", [row(0.5)])
+    assert ResultsFile(tmp_path / "[o]ut.csv", LABELS, "m@1", "none").start() == {"a.png"}
+    assert opened().start() == {"b.png"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("changes", [{"model": "m@2"}, {"detector": "yunet"}])
+def test_a_table_of_another_model_or_detector_is_refused_and_stays(opened, tmp_path, suffix, changes):
+    table = opened(suffix)
+    table.append("a.png", [row(0.5)])
+    table.write(["a.png"])
+    before = (tmp_path / f"out{suffix}").read_bytes()
+    ((column, value),) = changes.items()
+    with pytest.raises(
+        ValueError, match=f"was made with the {column} .*, not {value}; name another file, or remove it"
+    ):
+        opened(suffix, **changes).start()
+    assert (tmp_path / f"out{suffix}").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("content", ["name,age\nme,7\n", '{"name": "me"}\n', "", "\x00\xff"])
+def test_a_file_that_is_no_table_of_predictions_is_refused_and_stays(opened, tmp_path, suffix, content):
+    path = tmp_path / f"out{suffix}"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="is no table of predictions") as caught:
+        opened(suffix).start()
+    assert "\n" not in str(caught.value)
+    assert path.read_text() == content
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one_and_the_journal(opened, tmp_path, monkeypatch):
+    table = opened()
+    table.append("a.png", [row(0.5)])
+    table.write(["a.png"])
+    before = (tmp_path / "out.csv").read_bytes()
+
+    def write_half(self, path, **kwargs):
+        Path(path).write_text("file,")
+        raise OSError("No space left on device")
+
+    table = opened()
+    table.start()
+    table.append("b.png", [row(0.5)])
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(pd.DataFrame, "to_csv", write_half)
+        table.write(["a.png", "b.png"])
+    assert (tmp_path / "out.csv").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.unfinished.jsonl"]
+    assert opened().start() == {"a.png", "b.png"}
+
+
+def test_rows_say_what_was_found():
+    probabilities = {"Happy": 0.12345678, "Sad": 0.87654322}
+    face = FacePrediction("Sad", 0.87654322, probabilities, (1.04, 2.0, 30.26, 40.0), 0.98765, None, 3, 0.12)
+    whole = FacePrediction("Sad", 0.87654322, probabilities)
+    found, nothing, broken = (
+        list(result_rows(result))
+        for result in (
+            ImageResult(0, "a.mp4", (face, whole), frame=3, time_s=0.12),
+            ImageResult(1, "b.png"),
+            ImageResult(2, "c.png", error=ValueError("two\nlines")),
+        )
+    )
+    assert found[0] == {
+        "frame": 3,
+        "time_s": 0.12,
+        "face": 0,
+        **{"x": 1.0, "y": 2.0, "width": 30.3, "height": 40.0},
+        "detection_score": 0.9877,
+        "label": "Sad",
+        **{"Happy": 0.123457, "Sad": 0.876543},
+        "status": "ok",
+    }
+    assert [found[1][name] for name in ("face", "x", "detection_score")] == [1, None, None]
+    assert nothing == [{"frame": None, "time_s": None, "status": "no face"}]
+    assert broken == [{"frame": None, "time_s": None, "status": "unreadable", "error": "two lines"}]
+    json.dumps([found, nothing, broken])
+
+
+def test_numbers_of_numpy_become_rows_too():
+    face = FacePrediction("Sad", 1.0, {"Sad": 1.0}, tuple(np.float32([1, 2, 3, 4])), np.float32(0.5))
+    assert json.loads(json.dumps(list(result_rows(ImageResult(0, "a", (face,))))))[0]["width"] == 3
+
+
+def test_a_name_that_is_not_utf_8_is_escaped():
+    assert file_name(Path("a") / "é.png") == "a/é.png"
+    assert file_name(os.fsdecode(b"\xff.png")) == "\\xff.png"
+
+
+def test_where_no_table_can_be_written_is_told_in_one_line(tmp_path):
+    for path, error, message in (
+        ("out.xlsx", ValueError, r"ends in \.csv, \.jsonl or \.parquet"),
+        ("nowhere/out.csv", FileNotFoundError, "there is no folder"),
+        ("folder.csv", ValueError, "is a folder"),
+    ):
+        (tmp_path / "folder.csv").mkdir(exist_ok=True)
+        with pytest.raises(error, match=message):
+            check_results_path(tmp_path / path)
+    with pytest.raises(ValueError, match="class 'label' has the name of another column"):
+        ResultsFile(tmp_path / "out.csv", ("label", "Sad"), "m", "none")

@@ -1,0 +1,210 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+
+from involvit.prediction.torch_classifier import TorchClassifier
+from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
+
+SMALL = {
+    "image_size": 32,
+    "branches": "rednet",
+    "rednet_depths": (1, 1),
+    "rednet_widths": (64, 128),
+    "rednet_stem_channels": 32,
+}
+
+
+def save_involvit(folder, seed=0):
+    torch.manual_seed(seed)
+    model = InvolViTForImageClassification(InvolViTConfig(**SMALL)).eval()
+    for module in model.modules():  # statistics that are not those of the initialisation
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    model.save_pretrained(folder)
+    processor = InvolViTImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(folder)
+    return model, processor
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "ours"
+    return folder, *save_involvit(folder)
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((32, 32), (48, 40), (7, 90))]
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """A file that is there once code was run, and the line of Python that writes it; nobody answers on a terminal."""
+    file = tmp_path / "sprung"
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    return file, f"__import__('pathlib').Path({str(file)!r}).touch()\n"
+
+
+def save_resnet(folder, labels=("no", "yes")):
+    torch.manual_seed(0)
+    config = ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 16],
+        depths=[1, 1],
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+    )
+    model = ResNetForImageClassification(config).eval()
+    processor = ViTImageProcessor(size={"height": 40, "width": 40})
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model, processor
+
+
+def add_to_json(path, **entries):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def probabilities(model, processor, images):
+    with torch.no_grad():
+        return model(**processor(images, return_tensors="pt")).logits.softmax(dim=1).numpy()
+
+
+def test_an_involvit_folder_gives_what_the_library_computes(saved, images):
+    folder, model, processor = saved
+    classifier = TorchClassifier(folder)
+    result = classifier(images)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, probabilities(model, processor, images), atol=1e-5)
+    assert (classifier.labels, classifier.image_size) == (LABELS, 32)
+    assert classifier([]).shape == (0, 7)
+
+
+def test_norms_are_folded_for_speed(saved):
+    left, before = (
+        sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+        for network in (TorchClassifier(saved[0]).network, saved[1])
+    )
+    assert left < before / 2
+
+
+def test_a_model_of_other_kind_and_other_labels_works(tmp_path, images):
+    model, processor = save_resnet(tmp_path, labels=("calm", "moved", "neither"))
+    classifier = TorchClassifier(tmp_path)
+    assert (classifier.labels, classifier.image_size) == (("calm", "moved", "neither"), 40)
+    np.testing.assert_allclose(classifier(images), probabilities(model, processor, images), atol=1e-5)
+
+
+def test_the_name_tells_weights_apart(saved, tmp_path):
+    save_involvit(tmp_path / "ours", seed=1)
+    save_involvit(tmp_path / "copy", seed=0)
+    names = [TorchClassifier(folder).name for folder in (saved[0], tmp_path / "ours", tmp_path / "copy")]
+    assert names[0].startswith("ours@")
+    assert names[0] != names[1]
+    assert names[0].split("@")[1] == names[2].split("@")[1]
+
+
+def test_weights_that_are_missing_are_refused(tmp_path):
+    save_involvit(tmp_path)
+    add_to_json(tmp_path / "config.json", rednet_depths=[1, 2])
+    with pytest.raises(ValueError, match=r"its weights lack .*rednet\.layer2\.1\."):
+        TorchClassifier(tmp_path)
+
+
+def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder; name a folder that"):
+        TorchClassifier(tmp_path / "nowhere")
+    with pytest.raises(
+        ValueError, match="'someone/model' is no folder here, and cannot be loaded from the Hub"
+    ) as caught:
+        TorchClassifier("someone/model")
+    assert "name the folder of a copy" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file; name the model's folder"):
+        TorchClassifier(tmp_path / "file")
+    with pytest.raises(ValueError, match="cannot be loaded as an image classification model"):
+        TorchClassifier(tmp_path)
+    BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="cannot be loaded as an image classification model") as caught:
+        TorchClassifier(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_of_a_model_runs_only_where_it_is_trusted(tmp_path, trap):
+    sprung, line = trap
+    folder = tmp_path / "strange"
+    save_resnet(folder)
+    (folder / "strange.py").write_text(line)
+    auto_map = {"AutoConfig": "strange.Config", "AutoModelForImageClassification": "strange.Model"}
+    add_to_json(folder / "config.json", model_type="strange", auto_map=auto_map)
+    with pytest.raises(ValueError, match="strange brings code of its own, which is not run here; name a") as caught:
+        TorchClassifier(folder, trust_remote_code=False)
+    assert "\n" not in str(caught.value)
+    assert not sprung.exists()
+    with pytest.raises(ValueError, match="no attribute 'Config'"):
+        TorchClassifier(folder)
+    assert sprung.exists()
+
+
+def test_code_of_an_image_processor_runs_only_where_it_is_trusted(tmp_path, trap):
+    sprung, line = trap
+    folder = tmp_path / "strange"
+    save_resnet(folder)
+    (folder / "strange.py").write_text(line)
+    auto_map = {"AutoImageProcessor": "strange.Processor"}
+    add_to_json(folder / "preprocessor_config.json", image_processor_type="StrangeProcessor", auto_map=auto_map)
+    add_to_json(folder / "config.json", model_type="resnet")
+    with pytest.raises(ValueError, match="strange brings code of its own, which is not run here") as caught:
+        TorchClassifier(folder, trust_remote_code=False)
+    assert "\n" not in str(caught.value)
+    assert not sprung.exists()
+
+
+def test_what_the_library_has_itself_loads_without_the_code_beside_it(tmp_path, trap, images):
+    sprung, line = trap
+    model, processor = save_resnet(tmp_path / "theirs")
+    (tmp_path / "theirs" / "strange.py").write_text(line)
+    auto_map = {"AutoConfig": "strange.Config", "AutoModelForImageClassification": "strange.Model"}
+    add_to_json(tmp_path / "theirs" / "config.json", auto_map=auto_map)
+    result = TorchClassifier(tmp_path / "theirs", trust_remote_code=False)(images)
+    np.testing.assert_allclose(result, probabilities(model, processor, images), atol=1e-5)
+    model, processor = save_involvit(tmp_path / "ours")
+    assert "auto_map" in json.loads((tmp_path / "ours" / "config.json").read_text())
+    for name in ("configuration_involvit.py", "modeling_involvit.py", "image_processing_involvit.py"):
+        (tmp_path / "ours" / name).write_text(line)
+    for trust_remote_code in (False, True):
+        result = TorchClassifier(tmp_path / "ours", trust_remote_code)(images)
+        np.testing.assert_allclose(result, probabilities(model, processor, images), atol=1e-5)
+    assert not sprung.exists()
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return self.file.touch, ()
+
+
+@pytest.mark.parametrize("trust_remote_code", [False, True])
+def test_code_in_pickled_weights_never_runs(tmp_path, trap, trust_remote_code):
+    sprung, _ = trap
+    model, _ = save_resnet(tmp_path / "pickled")
+    (tmp_path / "pickled" / "model.safetensors").unlink()
+    path = tmp_path / "pickled" / "pytorch_model.bin"
+    torch.save(model.state_dict(), path)
+    TorchClassifier(tmp_path / "pickled", trust_remote_code)
+    torch.save({**model.state_dict(), "extra": Trap(sprung)}, path)
+    with pytest.raises(ValueError, match="cannot be loaded as an image classification model"):
+        TorchClassifier(tmp_path / "pickled", trust_remote_code)
+    assert not sprung.exists()
+    torch.load(path, weights_only=False)
+    assert sprung.exists()
