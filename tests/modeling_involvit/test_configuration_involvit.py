@@ -141,3 +141,5 @@ def test_a_grey_image_needs_statistics_of_one_channel(tiny_config):
         tiny_config(num_channels=1)
     one = dict.fromkeys(("image_mean", "image_std", "vit_image_mean", "vit_image_std"), (0.5,))
     assert tiny_config(num_channels=1, **one).num_channels == 1
+    with pytest.raises(StrictDataclassError, match="standardize_luminance needs num_channels=3"):
+        tiny_config(num_channels=1, standardize_luminance=True, **one)
