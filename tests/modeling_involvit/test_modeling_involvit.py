@@ -97,7 +97,8 @@ def test_both_branches_see_the_luminance_with_mean_0_and_deviation_1(tiny_config
     expected = np.stack([(image - image.mean()) / image.std() for image in luminance])
     for values in seen:
         assert values.shape == (2, 3, 64, 64)
-        np.testing.assert_allclose(values, np.repeat(expected[:, None], 3, 1), atol=0.02)  # Pillow rounds to grey levels
+        # Pillow rounds to grey levels.
+        np.testing.assert_allclose(values, np.repeat(expected[:, None], 3, 1), atol=0.02)
 
 
 def test_standardised_luminance_makes_colour_exposure_and_contrast_irrelevant(tiny_config):
