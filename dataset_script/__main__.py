@@ -19,11 +19,12 @@ from typing import Any, NoReturn
 
 from tqdm.auto import tqdm
 
+from involvit.files import whole_file, whole_folder
+
 from .duplicates import find_duplicates
 from .faces import encode_png
 from .fer_dataset import RENDERED, SPLITS, load_fer_dataset
 from .labels import LABELS
-from .output_folder import output_folder
 from .parquet_repo import CONTENT, write_parquet_repo
 from .rendered.rendered_faces import contact_sheet, rendered_faces
 
@@ -99,7 +100,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def build(out: Path, overwrite: bool, **load_arguments: Any) -> None:
     """Writes the Parquet shards and card of what `load_fer_dataset` returns for the same arguments."""
-    with output_folder(out, overwrite, CONTENT) as folder:
+    with whole_folder(out, overwrite, CONTENT) as folder:
         dataset = load_fer_dataset(**load_arguments)
         used = inspect.signature(load_fer_dataset).bind(**load_arguments)
         used.apply_defaults()
@@ -121,7 +122,7 @@ def build(out: Path, overwrite: bool, **load_arguments: Any) -> None:
 
 def render(out: Path, overwrite: bool, images: int, size: int, seed: int) -> None:
     """Writes rendered faces as `CLASS/NAME.png`."""
-    with output_folder(out, overwrite, LABELS) as folder:
+    with whole_folder(out, overwrite, LABELS) as folder:
         for face in tqdm(rendered_faces(images, size, seed), total=images, desc="Rendering", unit=" faces"):
             path = folder / face.path
             path.parent.mkdir(exist_ok=True)
@@ -133,12 +134,8 @@ def sheet(out: Path, overwrite: bool, columns: int, size: int, seed: int) -> Non
     """Writes a contact sheet of rendered faces, in the format that the file's suffix names."""
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; name another file or pass --overwrite.")
-    beside = out.with_name(f".unfinished_{out.name}")
-    try:
+    with whole_file(out) as beside:
         contact_sheet(columns, size, seed).save(beside, quality=90)
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)
     print(f"{out}: {len(LABELS)} expressions of {columns} persons")
 
 

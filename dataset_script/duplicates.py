@@ -36,6 +36,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from involvit.pixels import to_rgb
+
 from .faces import TRAIN
 
 logger = logging.getLogger(__name__)
@@ -150,15 +152,10 @@ def _hash_images(rows: Dataset, split: str) -> tuple[NDArray[np.uint64], list[by
     digests = []
     images = rows.select_columns("image")
     for index, row in enumerate(tqdm(images, f"Hashing {split}", unit="image", leave=False)):
-        pixels = visible = row["image"]
-        if pixels.mode.startswith(("I", "F")):  # deeper than 8 bits, which Pillow would clip instead of scale
-            values = np.asarray(pixels, dtype=np.float64)
-            visible = Image.fromarray(np.interp(values, (values.min(), values.max()), (0, 255)).astype(np.uint8))
-        else:
-            pixels = visible = pixels.convert("RGB")
-        bits = imagehash.phash(visible, hash_size=HASH_SIZE).hash
+        pixels = to_rgb(row["image"])
+        bits = imagehash.phash(Image.fromarray(pixels), hash_size=HASH_SIZE).hash
         hashes[index] = np.packbits(bits).view(np.uint64)
-        digests.append(hashlib.sha256(f"{pixels.mode}{pixels.size}".encode() + pixels.tobytes()).digest())
+        digests.append(hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest())
     return hashes, digests
 
 

@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import lzma
 import os
-import re
 import shutil
 import stat
 import tarfile
@@ -22,10 +21,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
+from involvit.files import is_ignored, natural_key
+
 from .bad_input import MAX_FILE_BYTES, BadInput
 
 _DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 
 
 @contextmanager
@@ -70,11 +70,6 @@ class FileTree:
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"is larger than {MAX_FILE_BYTES >> 20} MiB")
         return data
-
-
-def natural_key(name: str) -> list[str | int]:
-    """Returns a sort key that puts `img_2` before `img_10`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def open_file_tree(root: Path, bad: BadInput) -> FileTree:
@@ -129,10 +124,6 @@ def fingerprint(root: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _is_ignored(name: str) -> bool:
-    return any(part.startswith(".") or part.lower() in _IGNORED_NAMES for part in name.split("/"))
-
-
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()
@@ -151,7 +142,7 @@ def _walk(root: Path) -> tuple[dict[str, Path], set[str]]:
         if real in above:
             continue
         for path in folder.iterdir():
-            if _is_ignored(path.name):
+            if is_ignored(path.name):
                 continue
             if path.is_dir():
                 folders.add(prefix + path.name)
@@ -207,7 +198,7 @@ def _add_entry(
         bad.add(raw_name, "leads out of the archive")
         return
     name = PurePosixPath(name).as_posix()
-    if name == "." or _is_ignored(name):
+    if name == "." or is_ignored(name):
         return
     if is_link:
         bad.add(raw_name, "is a link or device, which is never followed in an archive")

@@ -17,7 +17,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..prediction.images import IMAGE_FORMATS, IMAGE_SUFFIXES, is_ignored, is_video, natural_key, open_video, to_rgb
+from ..files import IMAGE_FORMATS, IMAGE_SUFFIXES, is_ignored, is_video, natural_key
+from ..pixels import to_rgb
+from ..prediction.images import open_video
 
 MAX_PIXELS = 52_000_000  # what phones call 50 megapixels has up to 8192 x 6144
 # A JPEG of 8160 x 6120 takes 1.1 s and 860 MB to decode; at half the size, 0.3 s and 210 MB.
@@ -277,7 +279,7 @@ def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosix
                 f"{archive_name} has a photo that lies outside of it ({_shown(str(name))}). "
                 "Please make the zip file again."
             )
-        if any(map(is_ignored, name.parts)):
+        if is_ignored(name):
             continue
         if member.flag_bits & 1:
             raise UploadError(f"{archive_name} has a password. Please make a zip file without one.")

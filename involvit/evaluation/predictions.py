@@ -16,7 +16,7 @@ from dataset_script import LABELS, load_fer_dataset
 from dataset_script.labels import canonical_label
 
 from ..prediction.classifier import Classifier
-from ..prediction.images import to_rgb
+from ..pixels import to_rgb
 
 PARTS = ("validation", "test", "train", "all")
 _BATCH_SIZE = 64

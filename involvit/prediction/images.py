@@ -5,25 +5,17 @@ from __future__ import annotations
 import glob
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-# Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
-# Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
-IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS} | {
-    ".heic",
-    ".heif",
-}
-VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
-IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+from ..files import IMAGE_FORMATS, IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_ignored, natural_key
+from ..pixels import to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -67,18 +59,8 @@ def open_video(path: str | Path) -> Iterator[cv2.VideoCapture]:
         capture.release()
 
 
-def is_video(path: str | Path) -> bool:
-    """Returns whether a file is a video, by the suffix of its name."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image file by the rules of `InvolViTImageProcessor`, without torch.
-
-    The EXIF orientation is applied; transparency is composited onto white; grey, palette, CMYK and other modes become
-    RGB; of an animation the first frame is taken. 16-bit images are divided by 257. Other wide integers (PIL mode `I`)
-    are 8-bit where the largest value is at most 255, and 16-bit above; floating-point images range over [0, 1], or over
-    [0, 255] where the largest value is at least 2.
+    """Reads an image file, see `to_rgb`; of an animation the first frame.
 
     Args:
         path: The image.
@@ -102,29 +84,6 @@ def read_image(path: str | Path) -> np.ndarray:
     except Exception as error:  # decoders raise nearly anything on damaged files
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
-
-
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """Turns a PIL image upright and to RGB, by the rules of `read_image`.
-
-    Args:
-        image: An image of any mode; of an animation the present frame is taken.
-
-    Returns:
-        RGB, uint8 [H, W, 3].
-
-    Raises:
-        ValueError: If its values are out of range.
-        OSError: If its file is damaged.
-    """
-    image = ImageOps.exif_transpose(image)
-    # PIL would clip modes that are wider than 8 bit (I, I;16*, F).
-    if image.mode.startswith(("I", "F")):
-        return np.repeat(_to_8_bit(np.array(image))[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
 
 
 def read_video(path: str | Path) -> Iterator[VideoFrame]:
@@ -211,31 +170,3 @@ def _files_below(root: Path) -> list[Path]:
         subfolders[:] = sorted(name for name in subfolders if not is_ignored(name))
         files += [Path(folder, name) for name in names if not is_ignored(name)]
     return files
-
-
-def is_ignored(name: str) -> bool:
-    """Returns whether a file or folder is passed over: hidden, or made by a file manager."""
-    return name.startswith(".") or name.lower() in IGNORED_NAMES
-
-
-def natural_key(path: PurePath) -> list[list[str | int]]:
-    """Returns what to sort paths by so that `img_2` comes before `img_10`."""
-    parts = [re.split(r"([0-9]+)", part) for part in path.parts]
-    return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
-
-
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Scales [H, W] of PIL modes `I`, `I;16*` and `F` to uint8, by the rules that `read_image` documents."""
-    is_float = values.dtype.kind == "f"
-    low, high = float(values.min()), float(values.max())
-    if is_float and high < 2:
-        scale = 255.0
-    elif values.dtype.itemsize == 2 or (not is_float and high > 255):
-        scale = 1 / 257
-    else:
-        scale = 1.0
-    # Half a level of overshoot rounds away; NaN fails both comparisons.
-    if not (low * scale >= -0.5 and high * scale <= 255.5):
-        valid = "[0, 1] or [0, 255]" if is_float else "[0, 255] or [0, 65535]"
-        raise ValueError(f"its values range from {low:g} to {high:g}, not in {valid}")
-    return np.rint(values.astype(np.float32) * np.float32(scale)).clip(0, 255).astype(np.uint8)

@@ -23,7 +23,9 @@ from PIL import Image
 
 from .classifier import Classifier, load_classifier
 from .face_detection import Face, FaceDetector, align_face, load_face_detector
-from .images import find_files, is_video, read_image, read_video, to_rgb
+from ..files import is_video
+from ..pixels import to_rgb
+from .images import find_files, read_image, read_video
 from .processes import processes
 
 BATCH_SIZE = 64

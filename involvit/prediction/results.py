@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
+from ..files import whole_file
+
 if TYPE_CHECKING:
     from .predictor import ImageResult
 
@@ -187,8 +189,7 @@ class ResultsFile:
         return rows.reindex(columns=list(self._types)).astype(self._types)
 
     def _replace(self, rows: pd.DataFrame) -> None:
-        beside = self.path.with_name(f".unfinished_{self.path.name}")
-        try:
+        with whole_file(self.path) as beside:
             if self.path.suffix == ".parquet":
                 rows.to_parquet(beside, index=False)
             elif self.path.suffix == ".jsonl":
@@ -197,9 +198,6 @@ class ResultsFile:
                 rows.to_csv(beside, index=False)
             with beside.open("rb") as written:
                 os.fsync(written.fileno())
-            beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
 
     def _journals(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))

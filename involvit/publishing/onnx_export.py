@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -29,6 +28,8 @@ from dataset_script.fer_dataset import RENDERED, load_fer_dataset
 from dataset_script.labels import LABELS
 from dataset_script.rendered.rendered_faces import LARGEST, SMALLEST, rendered_faces
 
+from ..files import whole_file
+from ..pixels import to_rgb
 from ..prediction.torch_classifier import load_network
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def _calibration_batches(data: str | Path | None, processor: Any, image_size: in
         faces = load_fer_dataset(data)["train"]
         # Ordered by class: a stride through all sees each.
         chosen = faces.select(range(0, len(faces), max(1, len(faces) // CALIBRATION_IMAGES)))
-        images = [image.convert("RGB") for image in islice(chosen["image"], CALIBRATION_IMAGES)]
+        images = [to_rgb(image) for image in islice(chosen["image"], CALIBRATION_IMAGES)]
     pixel_values = processor(images, return_tensors="np")["pixel_values"]
     return np.array_split(pixel_values, -(-len(images) // 28))
 
@@ -308,14 +309,10 @@ def _float32_nodes(model: ModelProto) -> Iterator[str]:
 
 
 def _write(exported: ModelProto, metadata: dict[str, Any], out: Path) -> None:
-    """Writes beside `out` and renames."""
+    """Checks the graph and writes it with its metadata."""
     import onnx
 
     onnx.helper.set_model_props(exported, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.checker.check_model(exported, full_check=True)
-    beside = out.with_name(f".unfinished_{os.getpid()}_{out.name}")
-    try:
+    with whole_file(out) as beside:
         onnx.save(exported, beside)
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from dataset_script.output_folder import output_folder
+from ..files import whole_folder
 
 FILES = ("report.html", "report.md", "report.json", "figures")
 
@@ -129,7 +129,7 @@ def write_report(
         kind=lambda block: type(block).__name__,
         data={name: base64.b64encode(png).decode() for name, png in pictures.items()},
     )
-    with output_folder(out, overwrite, FILES) as folder:
+    with whole_folder(out, overwrite, FILES) as folder:
         (folder / "figures").mkdir()
         for name, png in pictures.items():
             (folder / "figures" / f"{name}.png").write_bytes(png)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dataset_script import LABELS
 
 from ...colors import class_colors
-from ...prediction.images import to_rgb
+from ...pixels import to_rgb
 from ...reports.blocks import Block, Bullets, Paragraph, Picture, Section, Table, percent
 from ...reports.figures import image_grid, label_bars, new_figure, series_style, tidy
 from .measure import MAX_SHARE, Audit

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from dataset_script import LABELS
 
-from ...prediction.images import to_rgb
+from ...pixels import to_rgb
 from ...prediction.torch_classifier import TorchClassifier
 
 _BATCH_SIZE = 64

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from dataset_script import LABELS
 from dataset_script.duplicates import DuplicatePair, find_duplicates
 
-from ...prediction.images import to_rgb
+from ...pixels import to_rgb
 from ...prediction.torch_classifier import TorchClassifier
 from .label_noise import (
     confident_classes,

@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from dataset_script.votes import ANSWERS
 
-from ...prediction.images import to_rgb
+from ...pixels import to_rgb
 from ...reports.blocks import Block, Picture, Table, percent
 from ...reports.figures import image_grid
 from .measure import MIN_AGREEMENT, Audit

@@ -11,7 +11,7 @@ import numpy as np
 
 from dataset_script import LABELS
 
-from ...prediction.images import to_rgb
+from ...pixels import to_rgb
 from ...reports.blocks import (
     Bullets,
     Paragraph,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from ...prediction.classifier import Classifier
-from ...prediction.images import to_rgb
+from ...pixels import to_rgb
 from ..predictions import class_order
 from ..statistics import BOOTSTRAP_SAMPLES, holm, paired_bootstrap
 from .corruptions import CORRUPTIONS, SEVERITIES, Corruption, corrupt, resize_face

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from involvit.prediction.images import find_files, is_video, read_image, read_video
+from involvit.prediction.images import find_files, read_image, read_video
 from modeling_involvit import InvolViTImageProcessor
 
 ROOT = Path(__file__).parents[3]
@@ -227,11 +227,6 @@ def test_a_path_that_leads_to_nothing_is_named(tmp_path):
         find_files([tmp_path / "texts"])
     with pytest.raises(FileNotFoundError, match=r"\*.jpg: no image and no video"):
         find_files([str(tmp_path / "*.jpg")])
-
-
-def test_videos_are_told_by_their_suffix():
-    assert is_video("a/clip.MP4")
-    assert not is_video(Path("a/face.jpg"))
 
 
 def test_neither_torch_nor_transformers_is_imported():

@@ -1,12 +1,45 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dataset_script.output_folder import output_folder
+from involvit.files import is_ignored, is_video, natural_key, whole_file, whole_folder
+
+
+def test_videos_are_recognised_by_their_suffix():
+    assert is_video("a/clip.MP4")
+    assert not is_video(Path("a/face.jpg"))
+
+
+def test_natural_order_counts():
+    assert sorted(["f10", "f9", "e100", "f9a"], key=natural_key) == ["e100", "f9", "f9a", "f10"]
+
+
+@pytest.mark.parametrize(("path", "ignored"), [("a/.DS_Store", True), ("__MACOSX/a.png", True), ("a/b.png", False)])
+def test_hidden_files_and_those_of_file_managers_are_ignored(path, ignored):
+    assert is_ignored(path) is ignored
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_file_appears_whole_or_not_at_all(tmp_path, before):
+    path = tmp_path / "new" / "table.csv"
+    if before is not None:
+        path.parent.mkdir()
+        path.write_text(before)
+    with pytest.raises(RuntimeError), whole_file(path) as beside:
+        assert beside.suffix == ".csv"
+        beside.write_text("half")
+        raise RuntimeError
+    assert [file.read_text() for file in path.parent.iterdir()] == ([] if before is None else [before])
+    with whole_file(path) as beside:
+        beside.write_text("new")
+        assert not path.exists() or path.read_text() == before
+    assert [file.read_text() for file in path.parent.iterdir()] == ["new"]
 
 
 def write(out, overwrite=False, text="new"):
-    with output_folder(out, overwrite, own=("file",)) as folder:
+    with whole_folder(out, overwrite, own=("file",)) as folder:
         (folder / "file").write_text(text)
 
 
@@ -21,7 +54,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, there_before):
     out = tmp_path / "out"
     if there_before:
         write(out, text="old")
-    with pytest.raises(RuntimeError), output_folder(out, True, own=("file",)) as folder:
+    with pytest.raises(RuntimeError), whole_folder(out, True, own=("file",)) as folder:
         (folder / "file").write_text("half")
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == (["out"] if there_before else [])

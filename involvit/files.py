@@ -1,0 +1,104 @@
+"""Files: which are images and videos, which are ignored, in what order, and how they are written whole or not at all.
+
+A file or folder is written beside its final place and renamed at the end: whoever reads it finds the old one or the new
+one, never a part.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+
+from PIL import Image
+
+# Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+# Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
+IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS} | {
+    ".heic",
+    ".heif",
+}
+VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+def is_video(path: str | PurePath) -> bool:
+    """Returns whether a file is a video, by the suffix of its name."""
+    return PurePath(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_ignored(path: str | PurePath) -> bool:
+    """Returns whether a file is passed over: it, or a folder on its path, is hidden or was made by a file manager."""
+    return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in PurePath(path).parts)
+
+
+def natural_key(path: str | PurePath) -> list[list[str | int]]:
+    """Returns what to sort paths by so that `img_2` comes before `img_10`."""
+    parts = [re.split(r"([0-9]+)", part) for part in PurePath(path).parts]
+    return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write to, with the same suffix, and renames it to `path` at the end.
+
+    Args:
+        path: The file to write. Its folder is made if it is not there.
+
+    Yields:
+        The path to write to. If the block raises, what was written is removed and `path` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".unfinished_{path.name}")  # one that was killed is replaced by the next
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[Path]:
+    """Gives a new folder beside `out` to write into, and renames it to `out` at the end.
+
+    Args:
+        out: The folder to write.
+        overwrite: Whether a folder that is not empty is replaced.
+        own: Names that the caller writes. A folder that holds others is never replaced.
+
+    Yields:
+        The folder to fill. If the block raises, it is removed and `out` stays as it was.
+
+    Raises:
+        FileExistsError: If `out` is a file, or is not empty and not to be replaced.
+    """
+    out = out.expanduser().absolute()
+    check_output_folder(out, overwrite, own)
+    new, old = (out.with_name(f".{out.name}.{os.getpid()}.{state}") for state in ("new", "old"))
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_output_folder(out: Path, overwrite: bool, own: Collection[str]) -> None:
+    """Raises what `whole_folder` would raise, before the work whose result is written there."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file; name a folder.")
+    present = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    if present and not overwrite:
+        raise FileExistsError(f"{out} is not empty; name another folder or pass --overwrite.")
+    foreign = [name for name in present if name not in own]
+    if foreign:
+        raise FileExistsError(
+            f"{out} holds {foreign[0]!r}, which was not written by this command; name another folder."
+        )
