@@ -7,10 +7,10 @@ import warnings
 
 from PIL import Image
 
+from involvit.files import IMAGE_FORMATS
+
 MAX_PIXELS = 64 * 2**20
 MAX_FILE_BYTES = 256 * 2**20
-# Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 
 
 class BadInput:
@@ -56,10 +56,29 @@ class BadInput:
         """
         self.notes.append(text)
 
+    def summary(self) -> str:
+        """Returns the notes, how many pieces were left out and the first of them, in one line; empty for none."""
+        left_out = [f"left out {len(self.left_out):,}, the first: {self.left_out[0]}"] if self.left_out else []
+        return "; ".join(self.notes + left_out)
+
     def report(self) -> str:
         """Returns the notes, how many pieces were left out and which, one a line; the empty string for none."""
         listed = [f"left out {len(self.left_out)}:", *(f"- {line}" for line in self.left_out)] if self.left_out else []
         return "\n".join(self.notes + listed)
+
+
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """Returns the width and height that an image's header claims; None if it cannot be read. Nothing is decoded.
+
+    Args:
+        data (`bytes`): the encoded image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its size; `image_problem` is where that is refused
+            return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).size
+    except Exception:  # what a decoder raises on broken bytes is not limited to a few types
+        return None
 
 
 def image_problem(data: bytes) -> str | None:

@@ -79,7 +79,7 @@ class FERDataset(GeneratorBasedBuilder):
     `on_error="skip"` is listed in the data set's `info.description`.
     """
 
-    VERSION = Version("1.1.0")
+    VERSION = Version("1.2.0")
     BUILDER_CONFIG_CLASS = FERConfig
     config: FERConfig
 
@@ -102,7 +102,7 @@ class FERDataset(GeneratorBasedBuilder):
             parts: dict[str, Iterable[Face]] = {TRAIN: _render(config)}
             lengths = {TRAIN: config.rendered_images}
         else:
-            parts = _by_part(_read_source(config.data, self._cache_dir_root, self._bad), config.data)
+            parts = _by_part(_read_source(config.data, self._cache_dir_root, self._bad), self._bad)
             lengths = {part: len(faces) for part, faces in parts.items()}
             if any(face.votes is not None for faces in parts.values() for face in faces):
                 self.info.features |= VOTE_FEATURES
@@ -196,13 +196,12 @@ def load_fer_dataset(
     if split not in (None, *SPLITS, TRAIN):
         raise ValueError(f"split is {split!r}; it is one of {', '.join((*SPLITS, TRAIN))}.")
     compile_group_pattern(group_pattern)
-    cache_dir = None if cache_dir is None else str(Path(cache_dir).expanduser())
-    data = _locate(str(data))
+    data, content = find_source(data, cache_dir)
     rendered = {"rendered_images": rendered_images, "rendered_size": rendered_size, "rendered_seed": seed}
     builder = FERDataset(
         cache_dir=cache_dir,
         data=data,
-        fingerprint=_fingerprint(data, cache_dir),
+        fingerprint=content,
         group_pattern=group_pattern,
         on_error=on_error,
         **(rendered if data == RENDERED else {}),
@@ -250,6 +249,24 @@ def load_fer_dataset(
     return dataset
 
 
+def find_source(data: str | Path, cache_dir: str | Path | None = None) -> tuple[str, str]:
+    """Finds a source without reading its images; one on the Hub is downloaded.
+
+    Args:
+        data (`str` or `Path`): see `load_fer_dataset`.
+        cache_dir (`str` or `Path`, *optional*): another place for the cache.
+
+    Returns:
+        `tuple[str, str]`: the absolute path, the Hub id or the word `"rendered"`; and a fingerprint of the content.
+
+    Raises:
+        FileNotFoundError: if it is no existing path and cannot be had from the Hub.
+        ValueError: if `datasets` cannot load what is on the Hub.
+    """
+    located = _locate(str(data))
+    return located, _fingerprint(located, cache_dir)
+
+
 def _locate(data: str) -> str:
     """The absolute path, the Hub id or the word `rendered`."""
     if data == RENDERED:
@@ -264,7 +281,7 @@ def _locate(data: str) -> str:
     )
 
 
-def _fingerprint(data: str, cache_dir: str | None) -> str:
+def _fingerprint(data: str, cache_dir: str | Path | None) -> str:
     if data == RENDERED:  # drawn anew when the way of drawing changes
         return Hasher.hash(
             [Path(__file__).with_name("rendered").joinpath(f"{name}.py").read_bytes() for name in _DRAWING]
@@ -287,12 +304,13 @@ def _read_source(data: str, cache_dir: str, bad: BadInput) -> list[Face]:
     return read_class_folders(tree, bad) if csv is None else read_fer2013_csv(tree, csv, bad)
 
 
-def _by_part(faces: list[Face], data: str) -> dict[str, tuple[Face, ...]]:
+def _by_part(faces: list[Face], bad: BadInput) -> dict[str, tuple[Face, ...]]:
     # Tuples: the library takes a list in gen_kwargs for a list of shards.
     parts = {part: tuple(face for face in faces if face.part == part) for part in PARTS}
     parts = {part: part_faces for part, part_faces in parts.items() if part_faces}
     if not parts:
-        raise ValueError(f"{data} holds no usable image.")
+        reason = bad.summary()
+        raise ValueError(f"{bad.source} holds no usable image{f' ({reason})' if reason else ''}; give other data.")
     if TRAIN not in parts:  # the first part is what there is to learn from, whatever its name
         first = next(iter(parts))
         parts = {TRAIN if part == first else part: part_faces for part, part_faces in parts.items()}

@@ -20,7 +20,9 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from PIL import Image
 
-from .bad_input import IMAGE_FORMATS, BadInput, image_problem
+from involvit.files import IMAGE_FORMATS
+
+from .bad_input import BadInput, image_problem, image_size
 from .faces import PARTS, TRAIN, Face, encode_png, part_of
 from .fer2013_csv import read_rows
 from .file_tree import FileTree, naming_damage
@@ -64,7 +66,8 @@ def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> lis
                 continue
             if face is not None:
                 faces.append(face)
-    return _finish(faces, unclear, bad)
+    note_unclear(unclear, bad)
+    return sorted(faces, key=lambda face: PARTS.index(face.part))
 
 
 def find_votes_csv(tree: FileTree) -> str | None:
@@ -119,7 +122,41 @@ def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> 
             continue
         if face is not None:
             faces.append(face)
-    return _finish(faces, unclear, bad)
+    note_unclear(unclear, bad)
+    return sorted(faces, key=lambda face: PARTS.index(face.part))
+
+
+def judged(face: Face, counts: tuple[int, ...], unclear: Counter[str]) -> Face | None:
+    """Returns a face with what people say of it: the label of the majority, the votes and their counts.
+
+    Args:
+        face (`Face`): the face.
+        counts (`tuple[int, ...]`): how many people gave each of `votes.ANSWERS`.
+        unclear (`Counter[str]`): counts the faces of which no class has the majority, by reason; see `note_unclear`.
+
+    Returns:
+        `Face`, *optional*: None where no class has the majority.
+    """
+    label = majority(counts)
+    if label is None:
+        unclear["with no majority"] += 1
+    elif label >= len(LABELS):
+        unclear[f"with a majority for {ANSWERS[label]!r}"] += 1
+    else:
+        return replace(face, label=label, votes=distribution(counts), vote_counts=counts)
+    return None
+
+
+def note_unclear(unclear: Counter[str], bad: BadInput) -> None:
+    """Has the report say how many faces were left out because of their votes, and why.
+
+    Args:
+        unclear (`Counter[str]`): their numbers by reason, from `judged`.
+        bad (`BadInput`): receives the note.
+    """
+    if unclear:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unclear.items()))
+        bad.note(f"left out {unclear.total():,} images because of their votes: {kinds}")
 
 
 def _part(tree: FileTree, name: str) -> str | None:
@@ -137,25 +174,10 @@ def _rows(tree: FileTree, name: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _with_votes(face: Face, fields: Sequence[str], unclear: Counter[str]) -> Face | None:
-    """The face with its ten counts, or None where no class has the majority; `unclear` counts those."""
+    """The face with the ten counts of a row, see `judged`."""
     if len(fields) != len(_PLACES):
         raise ValueError(f"has {len(fields)} counts of votes, not {len(_PLACES)}")
-    counts = checked_counts([fields[place] for place in _PLACES])
-    label = majority(counts)
-    if label is None:
-        unclear["with no majority"] += 1
-    elif label >= len(LABELS):
-        unclear[f"with a majority for {ANSWERS[label]!r}"] += 1
-    else:
-        return replace(face, label=label, votes=distribution(counts), vote_counts=counts)
-    return None
-
-
-def _finish(faces: list[Face], unclear: Counter[str], bad: BadInput) -> list[Face]:
-    if unclear:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unclear.items()))
-        bad.note(f"left out {unclear.total():,} images because of their votes: {kinds}")
-    return sorted(faces, key=lambda face: PARTS.index(face.part))
+    return judged(face, checked_counts([fields[place] for place in _PLACES]), unclear)
 
 
 def _parse_box(text: str) -> Box:
@@ -173,12 +195,12 @@ def _read_box(tree: FileTree, path: str, box: Box) -> bytes:
         ValueError: if the box reaches beyond the image.
     """
     data = tree.read(path)
-    if image_problem(data) is not None:  # whoever reads the rows says what is wrong with it
+    size = image_size(data)
+    # Whoever reads the rows decodes every image and says what is wrong with it; only one that is cut is decoded here.
+    if size is None or box == (0, 0, *size) or image_problem(data) is not None:
         return data
-    image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-    if box == (0, 0, *image.size):
-        return data
-    if box[2] > image.width or box[3] > image.height:
-        raise ValueError(f"has the box {box}, but {image.width} x {image.height} pixels")
-    face = image.crop(box)
+    width, height = size
+    if box[2] > width or box[3] > height:
+        raise ValueError(f"has the box {box}, but {width} x {height} pixels")
+    face = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).crop(box)
     return encode_png(face if face.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16") else face.convert("RGB"))

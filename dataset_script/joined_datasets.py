@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from .duplicates import drop_all_duplicates
-from .faces import TEST, TRAIN, VALIDATION
-from .fer_dataset import VOTE_FEATURES, load_fer_dataset
+from .faces import PARTS, TEST, TRAIN, VALIDATION
+from .fer_dataset import VOTE_FEATURES, find_source, load_fer_dataset
 from .votes import one_hot
 
 logger = logging.getLogger(__name__)
@@ -25,39 +26,95 @@ def load_joined_datasets(
     Args:
         sources (`Mapping[str, Mapping[str, Any]]`): name of each source -> arguments of `load_fer_dataset`, `data`
             among them, and `repeat` (`int`, 1 by default), how often its training images stand in the joined part. With
-            the split `"train"` all images of a source are for training, but for those of the films or persons that
-            another source holds out: their names are taken to mean the same in both.
+            the split `"train"` all images of a source are for training, also those of its own validation part, but for
+            those of the films or persons that another source holds out: their names are taken to mean the same in
+            both. Its test part, if it has one, is left out.
         drop_duplicates (`bool`): whether to drop the training images of any source that are exact or near duplicates of
             a held-out image of any source.
         **defaults: arguments of `load_fer_dataset` for the sources that do not give their own.
 
     Returns:
-        `DatasetDict`: `train`, `validation` and, where all sources have one, `test`, with the columns of
-        `load_fer_dataset` and `source` (`str`). `path` and `group` begin with the source's name and a slash. Where one
-        source has `votes`, the label of an image of another stands for all votes.
+        `DatasetDict`: `train`, `validation` and, where all sources that hold images out have one, `test`, with the
+        columns of `load_fer_dataset` and `source` (`str`). `path` and `group` begin with the source's name and a slash.
+        Where one source has `votes`, the label of an image of another stands for all votes. A test part that is left
+        out is logged.
 
     Raises:
-        FileNotFoundError: if the data of a source is no existing path and cannot be had from the Hub.
-        ValueError: if there is no source, one lacks `data` or has an unknown argument, or cannot be used.
+        FileNotFoundError: if the data of a source is no existing path and cannot be had from the Hub; before any source
+            is read.
+        ValueError: if there is no source, one lacks `data` or has an unknown argument, or cannot be used. The message,
+            like that above, begins with the source's name.
     """
+    _check(sources)
+    arguments = {
+        name: {key: value for key, value in {**defaults, **given}.items() if key != "repeat"}
+        for name, given in sources.items()
+    }
+    if all(given.get("split") == TRAIN for given in arguments.values()):
+        raise ValueError(
+            "every source has the split 'train'; at least one must hold out images to measure on: give it another "
+            "split, such as 'group'."
+        )
+    for name, given in arguments.items():  # all of them before the reading, which can take minutes
+        with _naming(name):
+            find_source(given["data"], given.get("cache_dir"))
+    loaded = {}
+    for name, given in arguments.items():
+        with _naming(name):
+            loaded[name] = load_fer_dataset(**given)
+    held_out = _held_out_groups(dataset for dataset in loaded.values() if VALIDATION in dataset)
+    for name, dataset in loaded.items():
+        if VALIDATION not in dataset:
+            dataset[TRAIN] = _all_but(dataset[TRAIN], held_out, name)
+    _drop_unused_test_parts(loaded)
+    has_votes = any("votes" in dataset[TRAIN].column_names for dataset in loaded.values())
+    marked = [
+        DatasetDict({part: _mark(rows, name, has_votes) for part, rows in dataset.items()})
+        for name, dataset in loaded.items()
+    ]
+    by_part = {part: [dataset[part] for dataset in marked if part in dataset] for part in PARTS}
+    joined = DatasetDict({part: concatenate_datasets(rows) for part, rows in by_part.items() if rows})
+    if drop_duplicates:
+        joined = drop_all_duplicates(joined, " + ".join(sources))
+    names = joined[TRAIN]["source"][:]
+    repeats = {name: given.get("repeat", 1) for name, given in sources.items()}
+    joined[TRAIN] = joined[TRAIN].select([row for row, name in enumerate(names) for _ in range(repeats[name])])
+    return joined
+
+
+def _check(sources: Mapping[str, Mapping[str, Any]]) -> None:
     if not sources:
         raise ValueError("data names no source; give each a name and its arguments, such as data.")
+    if "data" in sources and not isinstance(sources["data"], Mapping):
+        raise ValueError(
+            "data gives the arguments of a source without its name; write them below one, such as "
+            "{faces: {data: faces.zip, split: group}}."
+        )
     known = (*inspect.signature(load_fer_dataset).parameters, "repeat")
-    loaded, repeats = {}, {}
-    for name, arguments in sources.items():
-        if not isinstance(arguments, Mapping) or "data" not in arguments:
+    for name, given in sources.items():
+        if not isinstance(given, Mapping) or "data" not in given:
             raise ValueError(f"the source {name} needs its data: a folder, archive, csv or Hub id.")
-        if unknown := [key for key in arguments if key not in known or key == "drop_duplicates"]:
+        if unknown := [key for key in given if key not in known or key == "drop_duplicates"]:
             raise ValueError(f"the source {name} has no argument {unknown[0]}; it takes {', '.join(known)}.")
-        repeats[name] = arguments.get("repeat", 1)
-        if not isinstance(repeats[name], int) or repeats[name] < 1:
-            raise ValueError(f"the source {name} has repeat {repeats[name]!r}; it is a whole number from 1.")
-        arguments = {key: value for key, value in {**defaults, **arguments}.items() if key != "repeat"}
-        loaded[name] = load_fer_dataset(**arguments)
-    measured = [dataset for dataset in loaded.values() if VALIDATION in dataset]
-    if not measured:
-        raise ValueError("every source has the split 'train'; at least one must hold out images to measure on.")
-    held_out = {
+        repeat = given.get("repeat", 1)
+        if not isinstance(repeat, int) or repeat < 1:
+            raise ValueError(f"the source {name} has repeat {repeat!r}; it is a whole number from 1.")
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Has what is wrong with a source begin with its name."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        # Subclasses of ValueError such as UnicodeDecodeError cannot be made of a message alone.
+        kind = type(error) if isinstance(error, OSError) else ValueError
+        raise kind(f"the source {name}: {error}") from error
+
+
+def _held_out_groups(measured: Iterable[DatasetDict]) -> set[str]:
+    """The films and persons of the parts that are not for training; an image that is a group of its own is none."""
+    return {
         group
         for dataset in measured
         for part in dataset
@@ -65,23 +122,21 @@ def load_joined_datasets(
         for group, path in zip(dataset[part]["group"], dataset[part]["path"], strict=True)
         if group != path
     }
+
+
+def _drop_unused_test_parts(loaded: Mapping[str, DatasetDict]) -> None:
+    """Takes away the test parts that are not measured on, and logs each."""
+    is_common = all(TEST in dataset for dataset in loaded.values() if VALIDATION in dataset)
     for name, dataset in loaded.items():
-        if VALIDATION not in dataset:
-            dataset[TRAIN] = _all_but(dataset[TRAIN], held_out, name)
-    has_votes = any("votes" in dataset[TRAIN].column_names for dataset in loaded.values())
-    marked = [
-        DatasetDict({part: _mark(rows, name, has_votes) for part, rows in dataset.items()})
-        for name, dataset in loaded.items()
-    ]
-    parts = [TRAIN, VALIDATION, *([TEST] if all(TEST in dataset for dataset in measured) else [])]
-    joined = DatasetDict(
-        {part: concatenate_datasets([dataset[part] for dataset in marked if part in dataset]) for part in parts}
-    )
-    if drop_duplicates:
-        joined = drop_all_duplicates(joined, " + ".join(sources))
-    names = joined[TRAIN]["source"][:]
-    joined[TRAIN] = joined[TRAIN].select([row for row, name in enumerate(names) for _ in range(repeats[name])])
-    return joined
+        if TEST not in dataset or (is_common and VALIDATION in dataset):
+            continue
+        reason = "not every source that holds images out has one" if VALIDATION in dataset else "its split is 'train'"
+        logger.warning(
+            "%s: left out its test part of %d images, neither trained nor measured on: %s.",
+            name,
+            dataset.pop(TEST).num_rows,
+            reason,
+        )
 
 
 def _all_but(rows: Dataset, held_out: set[str], name: str) -> Dataset:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from huggingface_hub import constants, get_session
 
 from .bad_input import BadInput
 from .faces import PARTS, TEST, TRAIN, UNLABELLED, Face, part_of
+from .fer_plus import judged, note_unclear
 from .labels import LABELS, canonical_label, is_class_name
 from .votes import checked_counts, checked_distribution
 
@@ -37,12 +40,12 @@ def is_hub_id(data: str) -> bool:
     return _HUB_ID.fullmatch(data) is not None and not data.startswith(".")
 
 
-def load_table(data: str, cache_dir: str | None) -> DatasetDict:
+def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
     """Loads a local path or a Hub id with `datasets`.
 
     Args:
         data (`str`): path of a file or folder, or a Hub id.
-        cache_dir (`str`, *optional*): where `datasets` keeps its cache.
+        cache_dir (`str` or `Path`, *optional*): where `datasets` keeps its cache.
 
     Returns:
         `DatasetDict`: as it is in the source.
@@ -52,6 +55,7 @@ def load_table(data: str, cache_dir: str | None) -> DatasetDict:
         ValueError: if `datasets` cannot load it.
     """
     path = Path(data)
+    cache_dir = None if cache_dir is None else str(Path(cache_dir).expanduser())
     if not path.exists():
         _check_reachable(data)
     try:
@@ -75,14 +79,15 @@ def load_table(data: str, cache_dir: str | None) -> DatasetDict:
 def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
     """Reads rows with an `image` and a `label`; `group`, `path`, `votes` and `vote_counts` are kept where they stand.
 
-    Votes are seven shares in the order of `LABELS`, counts of votes ten numbers in that of `votes.ANSWERS`.
+    Votes are seven shares in the order of `LABELS`, counts of votes ten numbers in that of `votes.ANSWERS`. A row with
+    counts and no votes gets its votes as a face of FER+ does; if no class has the majority, it is left out and noted.
 
     Labels are strings, or numbers whose names the `label` column (a `ClassLabel`) carries; they are matched by name. In
     a test part -1 or None stands for no label.
 
     Args:
         tables (`DatasetDict`): the source. A split's name gives the part.
-        bad (`BadInput`): receives rows without image, with an unknown class or without label.
+        bad (`BadInput`): receives rows without image, with an unknown class, without label or with wrong votes.
 
     Returns:
         `list[Face]`: in the order of the rows.
@@ -90,7 +95,7 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
     Raises:
         ValueError: if a column is missing, or labels are numbers without names.
     """
-    faces = []
+    faces, unclear = [], Counter[str]()
     for split, table in tables.items():
         missing = [column for column in ("image", "label") if column not in table.column_names]
         if missing:
@@ -114,19 +119,15 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
             group = str(groups[index]) if groups else None
             face = Face(part, path, label, partial(_image_bytes, images, index), group)
             try:
-                if votes and votes[index] is not None:
-                    face = replace(face, votes=checked_distribution(votes[index]))
-                    if label != UNLABELLED and face.votes[label] < max(face.votes):
-                        raise ValueError(
-                            f"is labelled {LABELS[label]}, but most votes are for another class; votes stand in the "
-                            f"order {', '.join(LABELS)}"
-                        )
-                if vote_counts and vote_counts[index] is not None:
-                    face = replace(face, vote_counts=checked_counts(vote_counts[index]))
+                face = _with_votes(
+                    face, votes[index] if votes else None, vote_counts[index] if vote_counts else None, unclear
+                )
             except ValueError as error:
                 bad.add(path, str(error))
-            else:
+                continue
+            if face is not None:
                 faces.append(face)
+    note_unclear(unclear, bad)
     return sorted(faces, key=lambda face: PARTS.index(face.part))
 
 
@@ -145,6 +146,26 @@ def _canonical_ids(table: Dataset, split: str, bad: BadInput) -> list[tuple[str 
     ids = {name: LABELS.index(canonical_label(name)) if is_class_name(name) else None for name in set(names) - {None}}
     ids[None] = UNLABELLED
     return [(name, ids[name]) for name in names]
+
+
+def _with_votes(
+    face: Face, votes: Sequence[float] | None, counts: Sequence[int] | None, unclear: Counter[str]
+) -> Face | None:
+    """The face with the votes and counts that the table has; None where there are counts alone, with no majority."""
+    counts = None if counts is None else checked_counts(counts)
+    if votes is not None:
+        face = replace(face, votes=checked_distribution(votes), vote_counts=counts)
+    elif counts is not None:
+        voted = judged(face, counts, unclear)
+        if voted is None:
+            return None
+        face = replace(voted, label=face.label)  # -1 stays -1: a test part's labels may be withheld
+    if face.votes is not None and face.label != UNLABELLED and face.votes[face.label] < max(face.votes):
+        raise ValueError(
+            f"is labelled {LABELS[face.label]}, but most votes are for another class; votes stand in the order "
+            f"{', '.join(LABELS)}"
+        )
+    return face
 
 
 def _image_bytes(images: Dataset, index: int) -> bytes:

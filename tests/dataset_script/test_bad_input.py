@@ -6,7 +6,7 @@ import time
 import pytest
 from PIL import Image
 
-from dataset_script.bad_input import BadInput, image_problem
+from dataset_script.bad_input import BadInput, image_problem, image_size
 
 
 def test_stop_raises_with_the_name_and_what_to_do():
@@ -22,6 +22,16 @@ def test_skip_collects_how_many_and_which():
     bad.add("a.png", "is empty")
     bad.add("b.png", "is not an image")
     assert bad.report() == "left out 2:\n- a.png is empty\n- b.png is not an image"
+
+
+def test_the_summary_is_one_line_with_the_notes_and_the_first_piece():
+    bad = BadInput("faces.zip", "skip")
+    assert bad.summary() == ""
+    bad.note("left out 2 images because of their votes")
+    assert bad.summary() == "left out 2 images because of their votes"
+    bad.add("a.png", "is empty")
+    bad.add("b.png", "is not an image")
+    assert bad.summary() == "left out 2 images because of their votes; left out 2, the first: a.png is empty"
 
 
 def test_another_on_error_is_refused():
@@ -45,6 +55,12 @@ def test_any_pixel_mode_is_read(mode):
 def test_a_truncated_image_is_found(encoded, image_format):
     data = encoded(0, image_format, size=64)
     assert "truncated" in image_problem(data[: len(data) // 2])
+
+
+def test_the_size_is_that_of_the_header(encoded, png_of_size):
+    assert image_size(encoded(0, size=64)[:3000]) == (64, 64)
+    assert image_size(png_of_size(10_000, 9_000)) == (10_000, 9_000)
+    assert [image_size(data) for data in (b"", b"dear reader", png_of_size(30_000, 30_000))] == [None] * 3
 
 
 def test_an_empty_file_and_a_text_are_found():

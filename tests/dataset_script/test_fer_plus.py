@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from dataset_script import LABELS, load_fer_dataset
 from dataset_script.votes import ANSWERS
@@ -155,6 +155,43 @@ def test_a_damaged_image_is_skipped(folders, write_source, tmp_path):
     folders["ferplus/FER2013Train/sad.png"] = folders["ferplus/FER2013Train/sad.png"][:200]
     parts = load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache", on_error="skip")
     assert [len(rows) for rows in parts.values()] == [2, 3, 3]
+
+
+def test_whole_images_are_decoded_once(folders, write_source, tmp_path, monkeypatch):
+    decoded = []
+    load = ImageFile.ImageFile.load
+
+    def counted_load(image):
+        decoded.append(image)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted_load)
+    parts = load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache")
+    assert len(decoded) == sum(len(rows) for rows in parts.values()) == 9
+
+
+@pytest.mark.parametrize("box", ["(0, 0, 48, 48)", "(4, 8, 40, 48)", "(0, 0, 64, 48)"])
+@pytest.mark.parametrize(
+    ("size", "problem"), [(200, "is truncated or damaged"), (3, "is not an image"), (0, "is empty")]
+)
+def test_a_damaged_image_is_called_so_whatever_its_box(folders, write_source, tmp_path, box, size, problem):
+    listing = folders["ferplus/FER2013Train/label.csv"].decode().replace("(0, 0, 48, 48)", box, 1)
+    folders["ferplus/FER2013Train/label.csv"] = listing.encode()
+    folders["ferplus/FER2013Train/happy.png"] = folders["ferplus/FER2013Train/happy.png"][:size]
+    with pytest.raises(ValueError, match=f"happy.png {problem}"):
+        load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache")
+
+
+def test_faces_that_are_all_left_out_because_of_their_votes_are_said_to_be(folders, write_source, tmp_path):
+    for name in [name for name in folders if name.endswith("label.csv")]:
+        rows = [line for line in folders[name].decode().splitlines() if line.split(".")[0] in LEFT_OUT]
+        folders[name] = "\n".join(rows).encode()
+    with pytest.raises(
+        ValueError,
+        match=r"holds no usable image \(left out 9 images because of their votes: 3 with a majority for 'Contempt', "
+        r"3 with a majority for 'Not a face', 3 with no majority\); give other data\.",
+    ):
+        load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache")
 
 
 def test_the_tables_are_read_where_the_folders_with_label_csv_wait_for_their_images(

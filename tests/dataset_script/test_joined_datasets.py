@@ -1,3 +1,6 @@
+import logging
+import shutil
+
 import numpy as np
 import pytest
 from datasets import Dataset, Features, Image, Value
@@ -73,6 +76,72 @@ def test_a_source_for_training_only_gives_all_but_the_persons_that_another_holds
     assert len(of_two) == sum({"Person0": 7, "Person1": 7, "Copy": 1}[person] for person in others)
 
 
+@pytest.fixture
+def parted_source(tmp_path, encoded):
+    """A function that writes a folder with all three parts, seven faces each, of a person of its own."""
+
+    def write(name, seed):
+        for number, part in enumerate(("train", "val", "test")):
+            for label_id, label in enumerate(LABELS):
+                path = tmp_path / name / part / label / f"{name}{part}_{label_id:03d}.png"
+                path.parent.mkdir(parents=True)
+                path.write_bytes(encoded(seed + 10 * number + label_id, size=48))
+        return {"data": str(tmp_path / name)}
+
+    return write
+
+
+def test_of_a_source_for_training_only_the_validation_part_is_trained_on_and_the_test_part_left_out_and_logged(
+    sources, parted_source, caplog
+):
+    extra = {**parted_source("extra", 1000), "split": "train"}
+    measured = parted_source("measured", 2000)
+    for others in ({"one": sources["one"]}, {"measured": measured}):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            joined = load_joined_datasets({**others, "extra": extra})
+        paths = {part: [path for path in rows["path"] if path.startswith("extra/")] for part, rows in joined.items()}
+        assert {path.split("/")[1] for path in paths.pop("train")} == {"train", "val"}
+        assert not any(paths.values())
+        assert ("test" in joined) == ("measured" in others)
+        lines = [record.getMessage() for record in caplog.records]
+        assert lines == [
+            "extra: left out its test part of 7 images, neither trained nor measured on: its split is 'train'."
+        ]
+
+
+def test_a_test_part_that_another_measured_source_lacks_is_left_out_and_logged(sources, parted_source, caplog):
+    with caplog.at_level(logging.WARNING):
+        joined = load_joined_datasets({"parted": parted_source("parted", 1000), "one": sources["one"]})
+    assert set(joined) == {"train", "validation"}
+    assert "parted: left out its test part of 7 images" in caplog.text
+    assert "not every source that holds images out has one" in caplog.text
+
+
+@pytest.mark.parametrize("data", ["faces.zip", "faces/extra"])
+def test_a_missing_path_of_the_last_source_is_found_before_any_is_read(sources, monkeypatch, data):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("dataset_script.fer_dataset._read_source", None)  # to read a source would call it
+    with pytest.raises(FileNotFoundError, match=rf"^the source two: '{data}' "):
+        load_joined_datasets({**sources, "two": {"data": data}})
+
+
+@pytest.mark.parametrize("change", ["damaged image", "no classes", "split"])
+def test_what_is_wrong_with_the_data_of_a_source_begins_with_its_name_once(sources, tmp_path, change):
+    if change == "damaged image":
+        (tmp_path / "two" / "Sad" / "broken.png").write_bytes(b"no image")
+    elif change == "no classes":
+        shutil.rmtree(tmp_path / "two")
+        (tmp_path / "two").mkdir()
+    else:
+        sources["two"]["split"] = "holdout"
+    with pytest.raises(ValueError, match=r"^the source two: ") as error:
+        load_joined_datasets(sources)
+    assert str(error.value).count("the source two") == 1
+    assert "\n" not in str(error.value)
+
+
 def test_votes_stay_and_a_label_stands_for_all_votes_where_a_source_has_none(sources, tmp_path, encoded):
     people = {"Angry": [6, 0, 0, 0, 0, 0, 2, 1, 1, 0], "Happy": [0, 0, 0, 6, 0, 0, 2, 2, 0, 0]}
     shares = {label: [count / 8 for count in counts[:7]] for label, counts in people.items()}
@@ -104,11 +173,15 @@ def test_votes_stay_and_a_label_stands_for_all_votes_where_a_source_has_none(sou
     [
         ({}, "names no source"),
         ({"one": {"split": "group"}}, "the source one needs its data"),
+        ({"data": "x", "split": "train"}, "arguments of a source without its name; .* {faces: {data: faces.zip"),
         ({"one": "folder"}, "the source one needs its data"),
         ({"one": {"data": "x", "splits": "group"}}, "the source one has no argument splits; it takes data, split"),
         ({"one": {"data": "x", "repeat": 0}}, "the source one has repeat 0"),
         ({"one": {"data": "x", "drop_duplicates": True}}, "no argument drop_duplicates"),
-        ({"one": {"data": "rendered", "rendered_images": 14, "split": "train"}}, "at least one must hold out images"),
+        (
+            {"one": {"data": "rendered", "rendered_images": 14, "split": "train"}},
+            "must hold out images .* give it another split",
+        ),
     ],
     ids=str,
 )

@@ -98,6 +98,49 @@ def test_votes_of_another_form_stop_or_are_skipped(encoded, changes, problem):
     assert len(read_table(rows, BadInput("source", "skip"))) == 1
 
 
+COUNTS = {
+    "happy": [0, 0, 0, 6, 0, 0, 2, 1, 1, 0],
+    "tie": [0, 0, 0, 5, 0, 0, 5, 0, 0, 0],
+    "contempt": [0, 0, 0, 3, 0, 0, 0, 7, 0, 0],
+    "nobody twice": [1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
+}
+
+
+def with_counts(encoded, *counts, labels=None):
+    """Rows with counts of votes and without votes, all happy by default."""
+    rows = table(encoded, labels or ["happy"] * len(counts), Value("string"))
+    columns = Dataset.from_dict({"vote_counts": counts}, features=Features({"vote_counts": List(Value("int32"))}))
+    return concatenate_datasets([rows, columns], axis=1)
+
+
+def test_counts_without_votes_give_the_votes(encoded):
+    bad = BadInput("source", "stop")
+    first, second = read_table(DatasetDict(train=with_counts(encoded, COUNTS["happy"], None)), bad)
+    assert (first.label, first.votes, first.vote_counts) == (3, (0, 0, 0, 0.75, 0, 0, 0.25), tuple(COUNTS["happy"]))
+    assert (second.votes, second.vote_counts) == (None, None)
+    assert bad.report() == ""
+
+
+def test_rows_whose_counts_have_no_class_in_the_majority_are_left_out_and_noted(encoded):
+    bad = BadInput("source", "stop")
+    rows = with_counts(encoded, *COUNTS.values())
+    assert [face.path for face in read_table(DatasetDict(train=rows), bad)] == ["train/000000"]
+    assert bad.report() == (
+        "left out 3 images because of their votes: 1 with a majority for 'Contempt', 2 with no majority"
+    )
+
+
+def test_a_label_that_the_counts_contradict_is_refused(encoded):
+    rows = DatasetDict(train=with_counts(encoded, COUNTS["happy"], labels=["sad"]))
+    with pytest.raises(ValueError, match="train/000000 is labelled Sad, but most votes are for another class"):
+        read_table(rows, BAD_STOP)
+
+
+def test_a_test_row_without_label_keeps_its_counts_and_stays_without(encoded):
+    (face,) = read_table(DatasetDict(test=with_counts(encoded, COUNTS["happy"], labels=[None])), BAD_STOP)
+    assert (face.label, face.votes[3]) == (-1, 0.75)
+
+
 def test_image_files_that_the_table_only_points_to_are_read(tmp_path, encoded):
     path = tmp_path / "face.png"
     path.write_bytes(encoded(0))
