@@ -1,8 +1,8 @@
-# make train DATA=faces.zip CONFIG=configs/tiny.yaml OUTPUT=outputs/faces
+# make train DATA=faces.zip CONFIG=configs/demo.yaml OUTPUT=outputs/faces
 DATA ?=
-CONFIG ?= configs/tiny.yaml
+CONFIG ?= configs/demo.yaml
 YUNET ?=
-OUTPUT ?= outputs/tiny
+OUTPUT ?= outputs/demo
 FACES ?= ../shared/data
 PYTHON ?= python3
 VENV := .venv
@@ -33,16 +33,16 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## open the app in the browser, on the default model; YUNET=FILE finds faces better where there is no network
 	$(VENV)/bin/python app.py $(if $(YUNET),--face_detector "$(YUNET)")
 
-train: $(INSTALLED) ## train on DATA (the rendered faces if not given) by CONFIG and report in OUTPUT
+train: $(INSTALLED) ## train on DATA (drawn faces if not given) by the recipe CONFIG, and write model and report to OUTPUT
 	$(VENV)/bin/accelerate launch --quiet train.py --config "$(CONFIG)" --output_dir "$(OUTPUT)" $(if $(DATA),--data "$(DATA)")
 
-retrain: $(INSTALLED) ## train the default model from the archives in FACES, see configs/default.yaml (hours; interrupted, it goes on)
+retrain: $(INSTALLED) ## train the default model from the archives in FACES, see configs/default.yaml (hours; after an interruption, run it again)
 	$(VENV)/bin/accelerate launch --quiet train.py --config configs/default.yaml --data_dir "$(FACES)" --output_dir outputs/default --resume
 	cp $(addprefix outputs/default/,*.json *.py *.png model.safetensors) checkpoints/involvit-tiny/
 	$(VENV)/bin/python -c 'from involvit.publishing.model_card import write_model_card; write_model_card("checkpoints/involvit-tiny")'
 
-test: $(INSTALLED) ## run all tests
-	$(VENV)/bin/python -m pytest
+test: $(INSTALLED) ## run all tests, in as many processes as there are cores
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
 test-browser: $(INSTALLED) ## use the app in Chromium, headless; screenshots go to outputs/screenshots
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium || \
@@ -56,9 +56,10 @@ bench: $(INSTALLED) ## measure operator, models and prediction beside others; ta
 	$(VENV)/bin/python -m benchmarks.model
 	$(VENV)/bin/python -m benchmarks.predict
 
-lint: $(INSTALLED) ## check style and formatting
+lint: $(INSTALLED) ## check style, formatting and the order of imports
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(INSTALLED) ## repair style and formatting where that can be done safely
 	$(VENV)/bin/ruff check --fix .

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from benchmarks.involution import involution_by_unfold
 from benchmarks.timing import RESULTS, describe_machine, markdown_table, peak_memory, time_in_turn
+from involvit.training.accelerator import keep_freed_memory
 from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, RedNet, fold_batch_norms
-from train import keep_freed_memory
 
 IMAGE_SIZE, ROUNDS = 352, 3
 MODELS = {"RedNet-50": 8, "InvolViT": 2}  # and their batches

@@ -21,9 +21,10 @@ from tqdm.auto import tqdm
 
 from involvit.files import whole_file, whole_folder
 
+from .data_arguments import add_data_arguments
 from .duplicates import find_duplicates
 from .faces import encode_png
-from .fer_dataset import RENDERED, SPLITS, load_fer_dataset
+from .fer_dataset import RENDERED, load_fer_dataset
 from .labels import LABELS
 from .parquet_repo import CONTENT, write_parquet_repo
 from .rendered.rendered_faces import contact_sheet, rendered_faces
@@ -35,33 +36,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `load_fer_dataset` as flags. A flag that is not given is not passed on: the default is there."""
+    """Adds the arguments of `load_fer_dataset`."""
     default = {name: parameter.default for name, parameter in inspect.signature(load_fer_dataset).parameters.items()}
-
-    def add(name: str, kind: type, text: str, **more: Any) -> None:
-        text = text if default[name] is None else f"{text} (default: {default[name]})"
-        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text, **more)
-
-    parser.add_argument(
-        "--data",
-        required=True,
-        help=f"folder, zip or tar of class folders, fer2013.csv, folder of Parquet files, Hub id, or {RENDERED!r}",
-    )
-    add(
-        "split",
-        str,
-        "into training and validation (default: official if the data has it, else stratified)",
-        choices=SPLITS,
-    )
-    add("seed", int, "of the split and of rendered faces")
-    add("validation_fraction", float, "share of the images for validation")
-    add("n_folds", int, "number of folds of the k-fold splits")
-    add("fold", int, "which fold is for validation")
-    add("group_pattern", str, "regular expression with one group: the film or person in a file name")
-    add("on_error", str, "at input that cannot be used", choices=("stop", "skip"))
-    add("rendered_images", int, f"how many faces --data {RENDERED} draws")
-    add("rendered_size", int, "their height and width in pixels")
-    add("cache_dir", str, "another place for the cache of read images")
+    add_data_arguments(parser, default)
+    for name, kind, text in (
+        ("rendered_images", int, f"how many faces --data {RENDERED} draws (default: {default['rendered_images']})"),
+        ("rendered_size", int, f"their height and width in pixels (default: {default['rendered_size']})"),
+        ("cache_dir", str, "another place for the cache of images that were read"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

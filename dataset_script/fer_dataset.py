@@ -31,6 +31,7 @@ from datasets.fingerprint import Hasher
 
 from .bad_input import BadInput, image_problem
 from .class_folders import read_class_folders
+from .data_arguments import SPLITS
 from .duplicates import drop_all_duplicates
 from .faces import PARTS, TEST, TRAIN, VALIDATION, Face, compile_group_pattern, encode_png, group_of
 from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
@@ -51,7 +52,6 @@ VOTE_FEATURES = {
 }
 """Columns of data whose faces were judged by several people."""
 _DRAWING = ("action_units", "face_geometry", "face_painter", "rendered_faces")
-SPLITS = ("official", "random", "stratified", "group", "kfold", "group_kfold")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A data set as the Hub wants it: Parquet shards and a card, loaded by `load_dataset` with no code of ours."""
+"""A data set as the Hub wants it: Parquet shards and a card, which `load_dataset` loads without our code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from datasets import DatasetDict
 from datasets.info import DatasetInfo, DatasetInfosDict
 from datasets.splits import SplitDict, SplitInfo
 from huggingface_hub import DatasetCard, DatasetCardData
+
+from involvit.reports.blocks import Bullets, Paragraph, Table
+from involvit.reports.writer import to_markdown
 
 from .labels import LABELS
 from .votes import ANSWERS
@@ -23,10 +26,10 @@ def write_parquet_repo(dataset: DatasetDict, folder: Path, name: str, made_by: s
     """Writes `data/SPLIT-00000-of-0000N.parquet` with the images' bytes, and the card `README.md`.
 
     Args:
-        dataset (`DatasetDict`): from `load_fer_dataset`, whose rows carry the bytes of their images.
-        folder (`Path`): an existing empty folder.
-        name (`str`): the data set's name, the card's title.
-        made_by (`str`): the command it was made by, for the card.
+        dataset: From `load_fer_dataset`, whose rows hold the bytes of their images.
+        folder: An existing empty folder.
+        name: The data set's name, the title of the card.
+        made_by: The command that made it, for the card.
     """
     (folder / "data").mkdir()
     splits = SplitDict()
@@ -56,46 +59,35 @@ def write_parquet_repo(dataset: DatasetDict, folder: Path, name: str, made_by: s
 
 def _card_text(dataset: DatasetDict, name: str, made_by: str) -> str:
     counts = {split: Counter(rows["label"][:]) for split, rows in dataset.items()}
-    lines = [
-        f"# {name}",
-        "",
-        f"Faces with one of seven expressions: {', '.join(LABELS)}.",
-        "",
-        f"| class | {' | '.join(counts)} |",
-        f"|---|{'---:|' * len(counts)}",
-    ]
-    for label, title in [*enumerate(LABELS), (-1, "no label")]:
-        if label >= 0 or any(count[label] for count in counts.values()):
-            lines.append(f"| {title} | {' | '.join(str(count[label]) for count in counts.values())} |")
-    lines += [
-        f"| all | {' | '.join(str(count.total()) for count in counts.values())} |",
-        f"| groups | {' | '.join(str(len(set(rows['group'][:]))) for rows in dataset.values())} |",
-        "",
-        "- `image`: the file as it was in the source, not encoded anew",
-        "- `label`: the class, numbered in the order above; -1 where the source gives none",
-        "- `group`: the film or person the image shows; the image's own path where the source does not tell",
-        "- `path`: the image's name in the source",
+    numbers = {label: [count[index] for count in counts.values()] for index, label in enumerate(LABELS)}
+    if any(without := [count[-1] for count in counts.values()]):
+        numbers["no label"] = without
+    numbers["all"] = [count.total() for count in counts.values()]
+    numbers["groups"] = [len(set(rows["group"][:])) for rows in dataset.values()]
+    columns = [
+        "`image`: the file as it was in the source, not encoded again",
+        "`label`: the class, numbered in the order above; -1 where the source has none",
+        "`group`: the film or person in the image; the path of the image itself where the source does not say",
+        "`path`: the image's name in the source",
     ]
     if "votes" in dataset["train"].column_names:
-        lines += [
-            "- `votes`: what share of several people chose each class, in the order above; most chose the label.",
-            "  Answers of a single person and other answers are left out",
-            f"- `vote_counts`: how many people answered {', '.join(ANSWERS)}",
+        columns += [
+            "`votes`: what share of several people chose each class, in the order above; most chose the label. Answers "
+            "of a single person and other answers are left out",
+            f"`vote_counts`: how many people answered {', '.join(ANSWERS)}",
         ]
-    lines += [
-        "",
-        "## How it was made",
-        "",
-        f"```\n{made_by}\n```",
-        "",
+    left_out = dataset["train"].info.description
+    blocks = [
+        Paragraph(f"# {name}"),
+        Paragraph(f"Faces with one of seven expressions: {', '.join(LABELS)}."),
+        Table(("class", *counts), [(title, *row) for title, row in numbers.items()]),
+        Bullets(columns),
+        Paragraph(f"## How it was made\n\n```\n{made_by}\n```"),
+        *([Paragraph(f"Of the source it {left_out}")] if left_out else []),
+        Paragraph(
+            "## Licence\n\n"
+            "The images keep the licence of their source, which this card does not state: whoever publishes the data "
+            "set needs the right to do so, and adds that licence as `license` to the metadata above."
+        ),
     ]
-    if dataset["train"].info.description:
-        lines += [f"Of the source it {dataset['train'].info.description}", ""]
-    lines += [
-        "## Licence",
-        "",
-        "The images keep the licence of their source, which this card does not state: whoever publishes the data set",
-        "needs the right to do so, and adds that licence as `license` to the metadata above.",
-        "",
-    ]
-    return "\n".join(lines)
+    return to_markdown(blocks) + "\n"

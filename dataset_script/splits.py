@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold, train_test_split
 
-METHODS = ("random", "stratified", "group", "kfold", "group_kfold")
+from .data_arguments import SPLITS
+
+METHODS = SPLITS[1:]
 _GROUP_STARTS = 10
 
 Indices = NDArray[np.int64]

@@ -1,13 +1,15 @@
-"""Predicts expressions, measures, compares, exports and pushes models, studies recipes, audits data.
+"""Facial expressions in images and videos: predict, train, evaluate, publish.
 
+involvit train --config configs/demo.yaml --data faces.zip --output_dir outputs/faces
 involvit predict photos/ video.mp4 --faces --out results.csv
 involvit predict "faces/*.png" --model model.onnx
 involvit export outputs/faces --format onnx --quantize int8
 involvit push outputs/faces NAME --private
 involvit evaluate --model outputs/faces --model NAME=other/folder --data faces.zip --split group
 involvit robustness --model outputs/faces --data faces.zip
-involvit study --config configs/tiny.yaml --data faces.zip
+involvit study --config configs/demo.yaml --data faces.zip
 involvit audit --data faces.zip
+involvit app --model outputs/faces
 """
 
 from __future__ import annotations
@@ -29,6 +31,14 @@ if TYPE_CHECKING:  # the command line answers before the libraries are there
 
 DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 SHOWN_CLASSES = 3
+# The extra of the package that brings what a command needs beyond predicting.
+EXTRAS = {
+    "train": "train",
+    "export": "onnx",
+    "push": "train",
+    "app": "app",
+    **dict.fromkeys(evaluation.COMMANDS, "evaluate"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,15 +56,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="involvit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
+    commands.add_parser("train", add_help=False, help="train a model by a recipe, and report on it")
     predict = commands.add_parser(
         "predict",
         help="print or write a row for each face",
-        description="Predicts the expressions of faces in images and videos. Run again with the same --out, it goes on "
-        "where it stopped and tries again what could not be read. Exit status: 0; 1 if files could not be read; "
-        "2 after a mistake; 130 if interrupted.",
+        description="Predicts the expressions of faces in images and videos. Run again with the same --out, it "
+        "continues from where it stopped and tries again what could not be read. Exit status: 0; 1 if files could not "
+        "be read; 2 after a mistake; 130 if interrupted.",
     )
     predict.add_argument(
-        "paths", nargs="+", metavar="PATH", help="image, video, folder of them (searched deeply) or glob"
+        "paths", nargs="+", metavar="PATH", help="image, video, folder of them (searched recursively) or glob"
     )
     predict.add_argument("--model", help="folder, Hub id or .onnx file (default: the model of the package)")
     predict.add_argument(
@@ -62,7 +73,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     predict.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
     predict.add_argument(
-        "--out", type=Path, help="table to write: .csv, .jsonl or .parquet (default: print a line a face)"
+        "--out", type=Path, help="table to write: .csv, .jsonl or .parquet (default: print one line per face)"
     )
     predict.add_argument("--batch_size", type=_positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
 
@@ -77,6 +88,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     push.add_argument("directory", metavar="DIR", type=Path, help="folder that train.py wrote")
     push.add_argument("repo_id", metavar="NAME", help="user/name on the Hub")
     push.add_argument("--private", action="store_true", help="only you can see it, if the repository is new")
+
+    app = commands.add_parser(
+        "app",
+        help="open the app in the browser",
+        description="Opens the app in the browser, and answers until it is interrupted. Gradio's own environment "
+        "variables set address and port: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.",
+    )
+    app.add_argument(
+        "--model",
+        nargs="+",
+        action="extend",
+        dest="models",
+        metavar="MODEL",
+        help="folder, Hub id or .onnx file; more are offered for comparison (default: the model of the package)",
+    )
+    app.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
 
     evaluation.add_evaluation_commands(commands, _positive)
     return parser.parse_args(arguments)
@@ -144,7 +171,7 @@ def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_option
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would not end it sooner
         if group.is_main_process:
             table.write(names, keep_journals=group.num_processes > 1)
-            print(f"interrupted; what is done is in {out}, and the same command goes on from there", file=sys.stderr)
+            print(f"interrupted; what is done is in {out}, and the same command continues from there", file=sys.stderr)
         return INTERRUPTED
     if not group.is_main_process:
         return DONE
@@ -179,7 +206,7 @@ def _by_file(
 
 
 def _lines(result: ImageResult) -> Iterator[str]:
-    """Yields what is printed of an image or frame, a line a face."""
+    """Yields what is printed of an image or frame, one line per face."""
     from .prediction.results import file_name
 
     place = file_name(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
@@ -214,6 +241,14 @@ def push(directory: Path, repo_id: str, private: bool) -> int:
     return DONE
 
 
+def app(models: list[str] | None, face_detector: Path | None) -> int:
+    """Serves the app until it is interrupted."""
+    from .app.page import serve
+
+    serve(models, face_detector)
+    return DONE
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -226,16 +261,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(message)s")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
-    words = sys.argv[1:] if arguments is None else arguments
-    options = vars(_parse(words))
-    name = options.pop("command")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else ""
     try:
-        if name in evaluation.COMMANDS:
-            return evaluation.run(name, options, words)
-        return {"predict": predict, "export": export, "push": push}[name](**options)
+        if name == "train":  # the recipe's fields are its flags, and a parser of their own reads them
+            from .train_command import train_by_recipe as train
+        else:
+            options = vars(_parse(words))
+            name = options.pop("command")
+            if name in evaluation.COMMANDS:
+                return evaluation.run(name, options, words)
+            return {"predict": predict, "export": export, "push": push, "app": app}[name](**options)
+    except ModuleNotFoundError as error:
+        if name not in EXTRAS:
+            raise
+        install = f"pip install 'involvit[{EXTRAS[name]}]'"
+        print(f"error: involvit {name} needs {error.name}, which is not installed: {install}", file=sys.stderr)
+        return MISTAKE
     except (ValueError, OSError, ImportError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    return train(words[1:])  # out here: after hours of training a fault must show where it happened

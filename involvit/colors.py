@@ -1,4 +1,4 @@
-"""One colour a class, the same in every chart, picture and report, told apart by the colour-blind too."""
+"""One colour per class, the same in every chart, picture and report, distinct for colour-blind people too."""
 
 from __future__ import annotations
 

@@ -197,6 +197,21 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
         self.classifier = nn.Linear(self.involvit.out_channels, config.num_labels)
         self.post_init()
 
+    def label_weight(self, labels: Tensor) -> Tensor:
+        """Returns what the mean loss of a batch divides by: the number of images, or the sum of their class weights.
+
+        Args:
+            labels: See `classification_loss`.
+
+        Returns:
+            Scalar in float32.
+        """
+        weights = self.config.class_weights or [1.0] * self.num_labels
+        weights = torch.tensor(weights, dtype=torch.float32, device=labels.device)
+        if labels.ndim == 2:
+            return (labels.float() @ weights).sum()
+        return (weights[labels.clamp(min=0)] * (labels >= 0)).sum()
+
     def classification_loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | float | None) -> Tensor:
         """Cross-entropy with the configured label smoothing and class weights.
 
@@ -204,28 +219,22 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
             logits: Scores of shape [B, num_labels].
             labels: Class ids of shape [B], where -100 does not count, or their probabilities [B, num_labels], where a
                 row of zeros does not.
-            num_items_in_batch: What the summed loss is divided by: the number of images, or the sum of their class
-                weights, over all micro-batches of a step. By default that of this batch: the loss is a mean.
+            num_items_in_batch: What the summed loss is divided by: the sum of `label_weight` over all micro-batches of
+                a step. By default that of this batch: the loss is a mean.
 
         Returns:
             Scalar loss in float32.
         """
         weights = None if self.config.class_weights is None else logits.new_tensor(self.config.class_weights).float()
         smoothing = self.config.label_smoothing
-        if labels.ndim == 2:  # torch's own smoothing and mean would make rows of zeros count
+        if num_items_in_batch is None:
+            num_items_in_batch = self.label_weight(labels)
+        if labels.ndim == 2:  # torch's own smoothing would make rows of zeros count
             labels = labels.float()
-            if num_items_in_batch is None:
-                num_items_in_batch = labels.sum() if weights is None else (labels @ weights).sum()
             labels = (1 - smoothing) * labels + smoothing / self.num_labels * labels.sum(dim=1, keepdim=True)
             smoothing = 0.0
-        loss = F.cross_entropy(
-            logits.float(),
-            labels,
-            weight=weights,
-            label_smoothing=smoothing,
-            reduction="mean" if num_items_in_batch is None else "sum",
-        )
-        return loss if num_items_in_batch is None else loss / num_items_in_batch
+        loss = F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum")
+        return loss / num_items_in_batch
 
     def forward(
         self,

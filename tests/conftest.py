@@ -6,6 +6,11 @@ import os
 import shutil
 import tempfile
 
+# A core for each of pytest's workers: threads that compute together and share cores wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
+
 import torch
 
 CACHE = tempfile.mkdtemp(prefix="involvit-tests-")

@@ -325,7 +325,7 @@ def test_a_model_or_detector_that_is_not_there_ends_in_one_line(arguments):
 
 def test_on_a_gpu_space_the_networks_run_where_the_gpu_is(tmp_path):
     (tmp_path / "spaces.py").write_text("def GPU(function):\n    function.on_gpu = True\n    return function\n")
-    code = "import app; print(app.classify.on_gpu, app.heat_maps.on_gpu)"
+    code = "from involvit.app.models import classify, heat_maps; print(classify.on_gpu, heat_maps.on_gpu)"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["True", "True"]
@@ -338,7 +338,10 @@ def test_a_probability_is_told_as_a_share_of_people_only_where_the_model_learned
         if report is not None:
             (tmp_path / name / "report.json").write_text(report)
     face = {"face": 1, "label": "Happy", "score": 0.62, "probabilities": {"Happy": 0.62, "Sad": 0.38}}
-    code = f"import sys, app\nfor app.settings.model in zip(sys.argv[1:]): print(app.bars_of_face({face}))"
+    code = (
+        "import sys\nfrom involvit.app.photo import bars_of_face, settings\n"
+        f"for settings.models in zip(sys.argv[1:]): print(bars_of_face({face}))"
+    )
     folders = [str(tmp_path / name) for name in reports]
     result = subprocess.run(
         [sys.executable, "-c", code, *folders], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,1 +1,1 @@
-"""The page in the browser."""
+"""The app: a module for each tab, `page` that puts them together, and what only the app needs."""

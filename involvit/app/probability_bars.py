@@ -25,7 +25,7 @@ def probability_bars(probabilities: Mapping[str, float], caption: str) -> str:
 
     Args:
         probabilities: Class -> probability, 0 to 1.
-        caption: Stands above.
+        caption: The title above.
 
     Returns:
         A table in HTML, to be shown with `CSS`.

@@ -9,28 +9,32 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+# A session that asked for nothing for so long is taken to have ended: programs that call the app may leave silently.
+MAX_IDLE_S = 3600.0
+
 
 class SessionFiles:
     """Remembers which files belong to which session. Threads may share it.
 
     Args:
         root: An existing folder. Below it each session gets a folder whose name nobody can guess.
-        max_idle_s: Seconds after which a session that asked for nothing is taken for ended: programs that call the app
-            may go without a word.
     """
 
-    def __init__(self, root: Path, max_idle_s: float = 3600.0) -> None:
-        self._root, self._max_idle_s = root, max_idle_s
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._lock = threading.Lock()
         self._folders: dict[str, Path] = {}
         self._uploads: defaultdict[str, set[Path]] = defaultdict(set)
         self._last_use: dict[str, float] = {}
 
     def new_folder(self, session: str) -> Path:
-        """Makes an empty folder for what the session is given; it lives as long as the session.
+        """Makes an empty folder for what the session gets; it lives as long as the session.
 
         Args:
             session: What identifies the session.
+
+        Returns:
+            The folder.
         """
         with self._lock:
             self._use(session)
@@ -41,7 +45,7 @@ class SessionFiles:
             return folder
 
     def adopt(self, session: str, upload: str | Path) -> None:
-        """Lets an uploaded file end with the session; with the last one, where several sessions sent the same file."""
+        """Deletes an uploaded file when the session ends; if several sessions sent it, when the last of them ends."""
         with self._lock:
             self._use(session)
             self._uploads[session].add(Path(upload))
@@ -54,7 +58,7 @@ class SessionFiles:
     def _use(self, session: str) -> None:
         now = time.monotonic()
         self._last_use[session] = now
-        for other in [other for other, last in self._last_use.items() if now - last > self._max_idle_s]:
+        for other in [other for other, last in self._last_use.items() if now - last > MAX_IDLE_S]:
             self._forget(other)
 
     def _forget(self, session: str) -> None:

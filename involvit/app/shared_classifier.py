@@ -15,16 +15,13 @@ class SharedClassifier:
     """A `Classifier` that threads call at the same time; one batch is computed at a time, of all that wait.
 
     Args:
-        classifier (`Classifier`): what classifies; it stays at hand as the attribute of this name.
-        call (`Callable`, *optional*): what is called in its place with a list of images, to run it elsewhere.
+        classifier: Whose labels, image size and name this one has.
+        call: Runs the classifier on a list of images, wherever that is.
     """
 
-    def __init__(
-        self, classifier: Classifier, call: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
-    ) -> None:
-        self.classifier = classifier
+    def __init__(self, classifier: Classifier, call: Callable[[Sequence[np.ndarray]], np.ndarray]) -> None:
         self.labels, self.image_size, self.name = classifier.labels, classifier.image_size, classifier.name
-        self._call = call or classifier
+        self._call = call
         self._waiting: list[tuple[Sequence[np.ndarray], Future[np.ndarray]]] = []
         self._computing = threading.Lock()
 

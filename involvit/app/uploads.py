@@ -1,4 +1,4 @@
-"""Files of strangers: photos, zip files of photos and videos, each within limits or refused in one friendly line."""
+"""Files from strangers: photos, zip files of photos, and videos, each within limits or refused in a friendly line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 
 
 class UploadError(ValueError):
-    """A file that cannot be used: one line for whoever chose it, with its name and what to do."""
+    """A file cannot be used; the message is one line for whoever chose it, with its name and what to do."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Upload:
     """One file of a batch.
 
     Attributes:
-        name: As it is shown to its user; for a file in an archive `photos.zip/a/b.jpg`. Printable, on one line.
-        path: Where it lies.
+        name: How its user knows it; for a file in an archive `photos.zip/a/b.jpg`. Printable, on one line.
+        path: Where it is.
     """
 
     name: str
@@ -84,7 +84,7 @@ def read_photo(path: str | Path, name: str | None = None) -> np.ndarray:
         RGB, uint8 [H, W, 3]; H and W up to `MAX_SIDE`.
 
     Raises:
-        UploadError: If it is no photo, empty, damaged, above `MAX_PIXELS` or narrower than `MIN_SIDE`.
+        UploadError: If it is not a photo, empty, damaged, above `MAX_PIXELS` or narrower than `MIN_SIDE`.
     """
     path = Path(path)
     name = _shown(name or path.name)
@@ -117,7 +117,7 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
     """Lists files, and the photos in zip files, which it unpacks one by one and under names of its own.
 
     Of a zip file those members are taken whose suffix is one of an image, zip files in it and links are not; hidden
-    files and what operating systems leave behind are passed over. Whether a photo can be read shows `read_photo`.
+    files and what operating systems leave behind are passed over. Whether a photo can be read, `read_photo` finds out.
 
     Args:
         paths: Images and zip files of images.
@@ -157,20 +157,19 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
     return uploads
 
 
-def check_video(path: str | Path, name: str | None = None) -> None:
+def check_video(path: str | Path) -> None:
     """Checks what a video's header says, and that its first frame can be read.
 
-    Not every header tells the length, so whoever reads on counts the seconds too.
+    Not every header gives the length, so whoever reads the video counts the seconds too.
 
     Args:
         path: The video.
-        name: How its user knows it; by default the file's own name.
 
     Raises:
-        UploadError: If it is no video, empty, damaged or without frames, longer than `MAX_VIDEO_S`, or its frames have
-            more than `MAX_VIDEO_PIXELS`.
+        UploadError: If it is not a video, empty, damaged or without frames, longer than `MAX_VIDEO_S`, or its frames
+            have more than `MAX_VIDEO_PIXELS`.
     """
-    name = _shown(name or Path(path).name)
+    name = _shown(Path(path).name)
     head = _check_content(Path(path), name)
     if _HEIC.match(head) or not _VIDEO.match(head):
         raise UploadError(f"{name} is not a video. Please choose an MP4, MOV or WebM file.")

@@ -1,4 +1,4 @@
 """Honest measurement: comparison of models, studies of recipes, robustness, and audits of data.
 
-Everything here stands behind `involvit evaluate`, `involvit study`, `involvit robustness` and `involvit audit`.
+Everything here is behind `involvit evaluate`, `involvit study`, `involvit robustness` and `involvit audit`.
 """

@@ -1,4 +1,4 @@
-"""Are probabilities what they say: reliability, and the temperature that would repair it."""
+"""Whether probabilities mean what they say: reliability, and the temperature that would correct it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
-BINS = 15
+_BINS = 15
+_FOLDS = 5
 _LOG_RANGE = (-3.0, 3.0)  # of the temperature's natural logarithm: 0.05 to 20
 _TINY = 1e-12
 
@@ -33,25 +35,24 @@ class Reliability:
     accuracy: NDArray[np.float64]
 
 
-def reliability(probabilities: NDArray[np.float64], references: NDArray[np.int64], bins: int = BINS) -> Reliability:
+def reliability(probabilities: NDArray[np.float64], references: NDArray[np.int64]) -> Reliability:
     """Sorts answers into bins by their confidence (Guo et al., "On Calibration of Modern Neural Networks", eq. 2).
 
     Args:
         probabilities: Of all classes, [N, C].
         references: True class ids, [N].
-        bins: Number of bins.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == references
-    edges = np.linspace(0, 1, bins + 1)
-    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
+    edges = np.linspace(0, 1, _BINS + 1)
+    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
+    counts = np.bincount(places, minlength=_BINS)
     with np.errstate(invalid="ignore"):
         return Reliability(
             edges,
             counts,
-            np.bincount(places, confidence, bins) / counts,
-            np.bincount(places, correct, bins) / counts,
+            np.bincount(places, confidence, _BINS) / counts,
+            np.bincount(places, correct, _BINS) / counts,
         )
 
 
@@ -63,7 +64,7 @@ def fit_temperature(probabilities: NDArray[np.float64], references: NDArray[np.i
         references: True class ids, [N].
 
     Returns:
-        The temperature, 0.05 to 20; above 1 where the model is too sure of itself.
+        The temperature, 0.05 to 20; above 1 where the model is overconfident.
     """
     ids = np.arange(probabilities.shape[1])
 
@@ -74,30 +75,27 @@ def fit_temperature(probabilities: NDArray[np.float64], references: NDArray[np.i
 
 
 def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Divides the logits by a temperature and returns the probabilities that come of it, [N, C]."""
-    logits = np.log(np.maximum(probabilities, _TINY)) / temperature
-    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
+    """Divides the logits by a temperature and returns the resulting probabilities, [N, C]."""
+    return softmax(np.log(np.maximum(probabilities, _TINY)) / temperature, axis=1)
 
 
 def cross_fitted_temperature(
-    probabilities: NDArray[np.float64], references: NDArray[np.int64], groups: Sequence[str], folds: int = 5
+    probabilities: NDArray[np.float64], references: NDArray[np.int64], groups: Sequence[str]
 ) -> tuple[NDArray[np.float64], list[float]]:
     """Scales each image's probabilities by the temperature that suits the images of other groups.
 
-    So no image has a part in the temperature that it is judged by.
+    So no image contributes to the temperature that it is judged by.
 
     Args:
         probabilities: Of all classes, [N, C].
         references: True class ids, [N].
         groups: Person or film of each image, [N].
-        folds: Number of parts; as many as there are groups where these are fewer.
 
     Returns:
-        The scaled probabilities, [N, C], and the temperature of each fold: none, and the probabilities as they are,
-        where there is one group only.
+        The scaled probabilities, [N, C], and the temperature of each of the five folds, or of as many as there are
+        groups. With a single group there are none, and the probabilities stay as they are.
     """
-    folds = min(folds, len(set(groups)))
+    folds = min(_FOLDS, len(set(groups)))
     if folds < 2:
         return probabilities, []
     scaled, temperatures = np.empty_like(probabilities), []

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 @dataclass(frozen=True)
 class ClassCurves:
-    """How well one class is told from the rest by its probability.
+    """How well the probability of one class separates it from the rest.
 
     Args:
         false_positive_rate: Of the ROC curve.
@@ -20,7 +20,6 @@ class ClassCurves:
         recall: Of the precision-recall curve.
         precision: Of the precision-recall curve.
         average_precision: Area under it, as a step function.
-        share: Share of the class among the images: the precision of guessing.
     """
 
     false_positive_rate: NDArray[np.float64]
@@ -29,13 +28,12 @@ class ClassCurves:
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
     average_precision: float
-    share: float
 
 
 def class_curves(
     probabilities: NDArray[np.float64], references: NDArray[np.int64], labels: tuple[str, ...]
 ) -> dict[str, ClassCurves]:
-    """Computes the curves of each class that occurs, and not alone.
+    """Computes the curves of each class that some images, but not all, belong to.
 
     Args:
         probabilities: Of all classes, [N, C].
@@ -56,6 +54,5 @@ def class_curves(
             recall,
             precision,
             float(average_precision_score(truth, scores)),
-            float(truth.mean()),
         )
     return curves

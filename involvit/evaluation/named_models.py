@@ -9,7 +9,7 @@ from ..prediction.classifier import Classifier, default_model, load_classifier
 
 
 def name_models(models: Sequence[str]) -> dict[str, str]:
-    """Gives each model the shortest name that tells it from the others.
+    """Gives each model the shortest name that distinguishes it from the others.
 
     Args:
         models: Folders, Hub ids or `.onnx` files; or `NAME=MODEL` for a name of one's own.

@@ -1,9 +1,9 @@
-"""What models answer for labelled faces, in the project's order of classes."""
+"""What models answer on labelled faces, with the classes in the project's order."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from tqdm.auto import tqdm
 from dataset_script import LABELS, load_fer_dataset
 from dataset_script.labels import canonical_label
 
-from ..prediction.classifier import Classifier
 from ..pixels import to_rgb
+from ..prediction.classifier import Classifier
 
-PARTS = ("validation", "test", "train", "all")
-_BATCH_SIZE = 64
+BATCH_SIZE = 64
 _WARM_UP = 3
 
 
@@ -28,7 +27,7 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
 
     Args:
         data: See `load_fer_dataset`.
-        part: One of `PARTS`; `"all"` is train and validation together.
+        part: `"train"`, `"validation"` or `"test"`, or `"all"` for train and validation together.
         **load_arguments: Of `load_fer_dataset`.
 
     Returns:
@@ -37,7 +36,7 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
 
     Raises:
         FileNotFoundError: If there is no such data.
-        ValueError: If the data cannot be used, or the part is not there, empty or without labels.
+        ValueError: If the data cannot be used, or the part is missing, empty or without labels.
     """
     parts = load_fer_dataset(data, **load_arguments)
     if part == "all":
@@ -47,7 +46,7 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
     else:
         rows = parts[part]
     if not len(rows):
-        raise ValueError(f"{data}: the part {part} holds no image; choose another part or split")
+        raise ValueError(f"{data}: the part {part} has no images; choose another part or split")
     if unlabelled := int((np.array(rows["label"][:]) < 0).sum()):
         raise ValueError(
             f"{data}: {unlabelled} of {len(rows)} images of the part {part} have no label, and nothing can be measured "
@@ -57,7 +56,7 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
 
 
 def describe_data(data: str, part: str, split: str | None) -> str:
-    """Returns in words which faces were measured, without the folder that they lie in: a report may be published."""
+    """Says which faces were measured, without the folder they are in: a report may be published."""
     name = Path(data).stem if Path(data).exists() else data
     if part == "all":
         return f"{name}, training and validation parts"
@@ -65,10 +64,10 @@ def describe_data(data: str, part: str, split: str | None) -> str:
 
 
 def class_order(name: str, labels: Sequence[str]) -> list[int]:
-    """Finds where a model has each class of `LABELS`.
+    """Finds the place of each class of `LABELS` among those of a model.
 
     Args:
-        name: The model, named in the error.
+        name: The model, for the error.
         labels: Its classes, in any order and in any of the usual names (`"happiness"`).
 
     Returns:
@@ -93,19 +92,13 @@ def class_order(name: str, labels: Sequence[str]) -> list[int]:
     return [found[0] for found in places.values()]
 
 
-def predict(
-    classifier: Classifier,
-    rows: datasets.Dataset,
-    name: str,
-    change: Callable[[np.ndarray, int], np.ndarray] | None = None,
-) -> np.ndarray:
+def predict(classifier: Classifier, rows: datasets.Dataset, name: str) -> np.ndarray:
     """Classifies each image as a whole face.
 
     Args:
         classifier: The model.
         rows: Rows with `image`.
         name: The model, for errors and the progress bar.
-        change: Makes of an image, uint8 RGB [H, W, 3], and its row number the image that is classified.
 
     Returns:
         Probabilities, float64 [N, 7], in the order of `LABELS`; rows add up to 1.
@@ -116,26 +109,43 @@ def predict(
     order = class_order(name, classifier.labels)
     answers = []
     with tqdm(total=len(rows), desc=name, unit="image", disable=None, leave=False) as bar:
-        for start in range(0, len(rows), _BATCH_SIZE):
-            images = [to_rgb(image) for image in rows[start : start + _BATCH_SIZE]["image"]]
-            if change is not None:
-                images = [change(image, start + index) for index, image in enumerate(images)]
-            answers.append(classifier(images))
+        for start in range(0, len(rows), BATCH_SIZE):
+            images = [to_rgb(image) for image in rows[start : start + BATCH_SIZE]["image"]]
+            answers.append(classify(classifier, images, name, order))
             bar.update(len(images))
-    probabilities = np.concatenate(answers).astype(np.float64)[:, order]
+    probabilities = np.concatenate(answers)
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def classify(classifier: Classifier, images: Sequence[np.ndarray], name: str, order: Sequence[int]) -> np.ndarray:
+    """Classifies one batch of faces.
+
+    Args:
+        classifier: The model.
+        images: RGB, uint8 [H, W, 3].
+        name: The model, for errors.
+        order: Where it has each class, see `class_order`.
+
+    Returns:
+        Probabilities as the model gives them, float64 [N, 7], in the order of `LABELS`.
+
+    Raises:
+        ValueError: If it answers anything but probabilities.
+    """
+    probabilities = np.asarray(classifier(images), np.float64)[:, order]
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{name} answers values that are not finite; its weights are damaged")
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How long a model takes on this machine.
+    """How fast a model is on this machine.
 
     Args:
         images_per_s: In batches, decoding and preprocessing included.
         rows: Which images were classified one at a time.
-        milliseconds: What each of them took from the decoded image to probabilities, the best of three.
+        milliseconds: What each of them took from the decoded image to probabilities, the best of three tries.
     """
 
     images_per_s: float
@@ -160,7 +170,7 @@ def measure_speed(classifier: Classifier, rows: datasets.Dataset, name: str, ima
         classifier: The model.
         rows: Rows with `image`.
         name: The model, for the progress bar.
-        images: How many images are classified one at a time, at the most; they are spread evenly over the rows.
+        images: How many images are classified one at a time, at most; they are spread evenly over the rows.
     """
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(images, len(rows))).astype(int)).tolist()
     decoded = [to_rgb(image) for image in rows.select(chosen)["image"]]
@@ -174,7 +184,7 @@ def measure_speed(classifier: Classifier, rows: datasets.Dataset, name: str, ima
             classifier([image])
             of_this.append(time.perf_counter() - started)
         times.append(1000 * min(of_this))
-    batch = rows.select(chosen[: 2 * _BATCH_SIZE])
+    batch = rows.select(chosen[: 2 * BATCH_SIZE])
     started = time.perf_counter()
     predict(classifier, batch, name)
     return Speed(len(batch) / (time.perf_counter() - started), chosen, times)

@@ -1,4 +1,4 @@
-"""Is one model better than another, or is it chance: tests on the same images, and on the same splits."""
+"""Whether one model is better than another or it is chance: tests on the same images, and on the same splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from dataset_script import LABELS
+
 BOOTSTRAP_SAMPLES = 2000
+_CLASSES = len(LABELS)
 
 
 class Difference(NamedTuple):
@@ -24,7 +27,7 @@ class Difference(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """Images that only one of two models answers rightly, and McNemar's p-value."""
+    """Images that only one of two models answers correctly, and McNemar's p-value."""
 
     only_a: int
     only_b: int
@@ -61,7 +64,6 @@ def paired_bootstrap_macro_f1(
     predictions_b: ArrayLike,
     references: ArrayLike,
     groups: Sequence[str],
-    num_labels: int = 7,
     samples: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
 ) -> Difference:
@@ -74,7 +76,6 @@ def paired_bootstrap_macro_f1(
         predictions_b: Those of the other.
         references: True class ids.
         groups: See `paired_bootstrap`.
-        num_labels: Number of classes.
         samples: See `paired_bootstrap`.
         seed: See `paired_bootstrap`.
     """
@@ -83,9 +84,9 @@ def paired_bootstrap_macro_f1(
     one_each = np.ones((1, draws.shape[1]), draws.dtype)
     scores = []
     for predictions in (np.asarray(predictions_a), np.asarray(predictions_b)):
-        cells = np.zeros((draws.shape[1], num_labels**2))
-        np.add.at(cells, (members, references * num_labels + predictions), 1)
-        confusion = (np.concatenate([one_each, draws]) @ cells).reshape(-1, num_labels, num_labels)
+        cells = np.zeros((draws.shape[1], _CLASSES**2))
+        np.add.at(cells, (members, references * _CLASSES + predictions), 1)
+        confusion = (np.concatenate([one_each, draws]) @ cells).reshape(-1, _CLASSES, _CLASSES)
         total = confusion.sum(axis=1) + confusion.sum(axis=2)
         f1 = 2 * np.diagonal(confusion, axis1=1, axis2=2) / np.maximum(total, 1)
         scores.append(f1.sum(axis=1) / (total > 0).sum(axis=1))
@@ -118,7 +119,7 @@ def _difference(observed: float, drawn: NDArray[np.float64]) -> Difference:
 def mcnemar_test(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
     """Tests whether two models are right equally often on the same images (McNemar 1947, the exact binomial form).
 
-    It takes images for independent: where one person has many of them its p-value is too small.
+    It treats images as independent: where one person has many of them its p-value is too small.
 
     Args:
         correct_a: Whether one model is right on each image, bool [N].
@@ -131,7 +132,7 @@ def mcnemar_test(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrects p-values for their number (Holm, Scandinavian Journal of Statistics, 1979); NaN does not count.
+    """Corrects p-values for their number (Holm, Scandinavian Journal of Statistics, 1979); NaN is not counted.
 
     Args:
         p_values: Those of one family of tests, 0 to 1.
@@ -156,7 +157,7 @@ def corrected_resampled_t_test(
     2003, section 4).
 
     Args:
-        differences: One a split, shape [n].
+        differences: One per split, shape [n].
         test_train_ratio: Held-out images by training images of a split; 0 gives the ordinary paired t-test.
 
     Returns:

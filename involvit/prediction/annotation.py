@@ -40,7 +40,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[FacePrediction], texts: Sequen
     line = max(2, round(max(image.shape[:2]) / 400))
     corners = [_corners(face, image, line) for face in faces]
     for (left, top, right, bottom), color in zip(corners, colors, strict=True):
-        # A dark edge tells the line from a picture of its own colour.
+        # A dark edge sets the line off against a picture of its own colour.
         cv2.rectangle(drawn, (left, top), (right, bottom), BLACK, line + 2, cv2.LINE_AA)
         cv2.rectangle(drawn, (left, top), (right, bottom), color, line, cv2.LINE_AA)
     font = cv2.FontFace("sans")  # keeps state, so that threads must not share it

@@ -13,9 +13,9 @@ class Classifier(Protocol):
     """Turns images of faces into probabilities.
 
     Attributes:
-        labels (`tuple[str, ...]`): names of the classes.
-        image_size (`int`): height and width in pixels of the model's input; images of any size are resized to it.
-        name (`str`): the model's name and a digest of its weights, to tell results of different models apart.
+        labels: Names of the classes.
+        image_size: Height and width in pixels of the model's input; images of any size are resized to it.
+        name: The model's name and a digest of its weights, to tell results of different models apart.
     """
 
     labels: tuple[str, ...]
@@ -26,10 +26,10 @@ class Classifier(Protocol):
         """Classifies a batch.
 
         Args:
-            images (`Sequence[np.ndarray]`): RGB, uint8 [H, W, 3], sizes mixed.
+            images: RGB, uint8 [H, W, 3]; their sizes may differ.
 
         Returns:
-            `np.ndarray`: probabilities, float32 [N, len(labels)]; rows add up to 1.
+            Probabilities, float32 [N, len(labels)]; rows add up to 1.
         """
         ...
 
@@ -44,15 +44,17 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
     """Loads a model for inference.
 
     Args:
-        model (`str` or `Path`, *optional*): a file ending in `.onnx` as `involvit export` writes it, which is run
-            without torch; or a folder or Hub id that `AutoModelForImageClassification` loads; by default the model
-            that comes with the package.
-        trust_remote_code (`bool`): whether code that a model brings is run; see `TorchClassifier`.
+        model: A file ending in `.onnx` as `involvit export` writes it, which is run without torch; or a folder or Hub
+            id that `AutoModelForImageClassification` loads; by default the model that comes with the package.
+        trust_remote_code: Whether code that a model brings is run; see `TorchClassifier`.
+
+    Returns:
+        The classifier.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if it cannot be loaded; the message says what would do.
-        ModuleNotFoundError: if onnxruntime is needed and not installed.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it cannot be loaded; the message says what would work.
+        ModuleNotFoundError: If onnxruntime is needed and not installed.
     """
     model = default_model() if model is None else model
     if Path(model).suffix == ".onnx":

@@ -23,7 +23,7 @@ MAX_OPACITY = 0.7
 def explain(classifier: Classifier, face: np.ndarray, label: str) -> dict[str, np.ndarray]:
     """Shows where an InvolViT model sees a class, by Grad-CAM (Selvaraju et al., ICCV 2017).
 
-    With a map's values A [C, h, w] and the logit y of the class, the heat is
+    With the values A [C, h, w] of a map and the logit y of the class, the heat is
     `relu(sum over c of mean over i, j of (dy / dA[c, i, j]) * A[c])`.
 
     Threads may explain and classify with one model at the same time: captum hooks into modules, so each call makes
@@ -35,18 +35,18 @@ def explain(classifier: Classifier, face: np.ndarray, label: str) -> dict[str, n
         label: One of the classifier's labels.
 
     Returns:
-        float32 [H, W] from 0 to 1, of each map its largest value, or zeros where nothing speaks for the class: the map
-        of the involution branch as `rednet`, the folded tokens of the transformer as `vit` and what is made of both as
-        `fused`; of a model with a single branch only that.
+        Heat, float32 [H, W] from 0 to 1, by name: `rednet` for the involution branch, `vit` for the folded tokens of
+        the transformer, `fused` for both together; of a model with one branch only that one. Each map is divided by its
+        largest value; it is all zeros where nothing speaks for the class.
 
     Raises:
-        ValueError: If the classifier is no InvolViT model run by torch, or has no such label.
+        ValueError: If the classifier is not an InvolViT model run by torch, or has no such label.
     """
     network = getattr(classifier, "network", None)
     if network is None or network.config.model_type != "involvit":
         raise ValueError(f"{classifier.name} cannot be explained; choose an InvolViT model that is not in ONNX")
     if label not in classifier.labels:
-        raise ValueError(f"{label!r} is no class of {classifier.name}; choose one of {', '.join(classifier.labels)}")
+        raise ValueError(f"{label!r} is not a class of {classifier.name}; choose one of {', '.join(classifier.labels)}")
     tensors = itertools.chain(network.parameters(), network.buffers())
     network = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
     inputs = classifier.processor([face], return_tensors="pt", input_data_format="channels_last")
@@ -66,7 +66,7 @@ def explain(classifier: Classifier, face: np.ndarray, label: str) -> dict[str, n
 
 
 def overlay(face: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lays a heat map over a face, the more opaque the hotter: where there is no heat, the face is as it was.
+    """Lays a heat map over a face: the hotter, the more opaque. Where there is no heat, the face stays as it is.
 
     Args:
         face: RGB, uint8 [H, W, 3].

@@ -57,7 +57,7 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """What finds faces.
+    """Finds faces.
 
     Attributes:
         name: What it is called in results and logs.
@@ -84,8 +84,8 @@ class YuNetDetector:
     """YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023), run by OpenCV.
 
     It misses faces in small images and those that fill a large one. So each image is looked at twice: at its own size,
-    brought to a long side of 96 to 1280 pixels, and as a whole on a black margin, at 320 pixels. Found are faces down
-    to some 3% of the long side of a photo, and heads turned in the plane up to some 30 degrees.
+    scaled to a long side of 96 to 1280 pixels, and as a whole on a black margin, at 320 pixels. It finds faces down to
+    some 3% of the long side of a photo, and heads turned in the plane up to some 30 degrees.
 
     Threads may share a detector; they take turns.
 
@@ -94,7 +94,7 @@ class YuNetDetector:
 
     Raises:
         FileNotFoundError: If there is no file at the path.
-        ValueError: If the file is no YuNet model.
+        ValueError: If the file is not a YuNet model.
     """
 
     name = "yunet"
@@ -115,14 +115,14 @@ class YuNetDetector:
                 )
                 self(np.zeros((32, 32, 3), np.uint8))  # other networks are read without complaint
         except cv2.error:
-            raise ValueError(f"{path}: is no YuNet face detector; {advice}") from None
+            raise ValueError(f"{path}: is not a YuNet face detector; {advice}") from None
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Finds the faces in an image; see `FaceDetector`."""
         _check_image(image)
         found = [self._detect(image, 96, 1280, margin=0), self._detect(image, 320, 320, margin=0.25)]
         rows = np.concatenate(found)
-        # Both views find most faces: of boxes that overlap the surest is kept.
+        # Both views find most faces: of boxes that overlap, the one with the highest score is kept.
         kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), YUNET_MIN_SCORE, YUNET_MAX_OVERLAP)
         faces = [
             Face(
@@ -152,8 +152,8 @@ class YuNetDetector:
 class LBPDetector:
     """The cascade of local binary patterns that scikit-image ships: frontal faces only, no scores, no landmarks.
 
-    Images are brought to a long side of 96 to 320 pixels first and get a margin, so that faces of 7.5% of the long side
-    up to the whole image are found.
+    Images are first scaled to a long side of 96 to 320 pixels and get a margin, so that it finds faces from 7.5% of the
+    long side up to the whole image.
     """
 
     name = "lbp"
@@ -186,22 +186,22 @@ def load_face_detector(path: str | Path | None = None) -> FaceDetector:
 
     Args:
         path: A YuNet model. By default that of the Hub's `opencv/face_detection_yunet`: from the cache, else downloaded
-            once. Where neither works, as with no network, the cascade of scikit-image takes its place, which the log
-            says in one line.
+            once. Where neither works, as with no network, scikit-image's cascade takes its place; the log says so in
+            one line.
 
     Returns:
         The detector.
 
     Raises:
         FileNotFoundError: If there is no file at the path.
-        ValueError: If the file is no YuNet model.
+        ValueError: If the file is not a YuNet model.
     """
     path = path or _cached_yunet()
     if path is not None:
         return YuNetDetector(path)
     logger.warning(
-        "faces are found by scikit-image's LBP cascade, which misses many, since YuNet is neither cached nor can it be "
-        "downloaded; for better detection get %s of the Hub's %s and pass its path with --face_detector",
+        "faces are found by scikit-image's LBP cascade, which misses many, because YuNet is not in the cache and "
+        "cannot be downloaded; for better detection, get %s of the Hub's %s and pass its path with --face_detector",
         YUNET_FILE,
         YUNET_REPO,
     )
@@ -264,17 +264,14 @@ def _cached_yunet() -> Path | None:
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-    """Returns the least-squares similarity transform [2, 3] between points [N, 2], None where they do not define one.
+    """Returns the least-squares similarity transform [2, 3] between points [N, 2], None if they do not define one."""
+    from skimage.transform import SimilarityTransform
 
-    With points as complex numbers z, every similarity transform without reflection is a z + b.
-    """
     if not np.isfinite(source).all():
         return None
-    z, w = (points.astype(np.float64) @ [1, 1j] for points in (source, target))
-    (a, b), _, rank, _ = np.linalg.lstsq(np.column_stack([z, np.ones_like(z)]), w)
-    if rank < 2 or abs(a) < 1e-6:  # all in one place, or without any likeness
-        return None
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+    transform = SimilarityTransform.from_estimate(source.astype(np.float64), target)
+    # Points that are all in one place, or in no way alike, give no transform or one that shrinks them to nothing.
+    return transform.params[:2] if transform and transform.scale > 1e-6 else None
 
 
 def _view(image: np.ndarray, min_side: int, max_side: int, margin: float) -> tuple[np.ndarray, float, float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.special import softmax
 
 METADATA = ("labels", "image_size", "image_mean", "image_std", "resample")
 
@@ -63,8 +64,7 @@ class OnnxClassifier:
         if not images:
             return np.empty((0, len(self.labels)), np.float32)
         (logits,) = self._session.run(["logits"], {"pixel_values": self.preprocess(images)})
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return softmax(logits, axis=1)
 
     def preprocess(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Resizes and normalises as the model's image processor does, to within one grey level.

@@ -15,16 +15,16 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .classifier import Classifier, load_classifier
-from .face_detection import Face, FaceDetector, align_face, load_face_detector
 from ..files import is_video
 from ..pixels import to_rgb
+from .classifier import Classifier, load_classifier
+from .face_detection import Face, FaceDetector, align_face, load_face_detector
 from .images import find_files, read_image, read_video
 from .processes import processes
 
@@ -32,7 +32,7 @@ BATCH_SIZE = 64
 READERS = 2
 # Whole photos wait for their batch in memory: at most so many pixels, 3 bytes each.
 PIXELS_IN_BATCH = 64_000_000
-# Images without a face wait for a batch of faces too, but not for ever.
+# Images without a face wait for a batch of faces too, but not forever.
 IMAGES_IN_BATCH = 4
 
 ImageSource = str | Path | Image.Image | np.ndarray
@@ -43,16 +43,17 @@ class FacePrediction:
     """The expression of one face.
 
     Attributes:
-        label (`str`): the most probable class.
-        score (`float`): its probability.
-        probabilities (`dict[str, float]`): of all classes, in the model's order; they add up to 1.
-        box (`tuple[float, float, float, float]`, *optional*): x, y, width, height in pixels of the upright image; None
-            where the whole image is the face.
-        detection_score (`float`, *optional*): the detector's, 0 to 1, where it gives one.
-        landmarks (`np.ndarray`, *optional*): float32 [5, 2], x and y in pixels of right eye, left eye, nose tip,
-            right and left mouth corner, where the detector finds them.
-        frame (`int`, *optional*): in a video, number of the frame from 0.
-        time_s (`float`, *optional*): in a video, its time in seconds.
+        label: The most probable class.
+        score: Its probability.
+        probabilities: Of all classes, in the model's order; they add up to 1.
+        box: x, y, width, height in pixels of the upright image; None where the whole image is the face.
+        detection_score: The detector's, 0 to 1, where it gives one.
+        landmarks: float32 [5, 2], x and y in pixels of right eye, left eye, nose tip, right and left mouth corner,
+            where the detector finds them.
+        frame: In a video, number of the frame from 0.
+        time_s: In a video, its time in seconds.
+        crop: The face upright, as it was classified: RGB, uint8 [image_size, image_size, 3]. None where the whole image
+            is the face, and in videos, which have too many faces to keep the pixels of each.
     """
 
     label: str
@@ -63,6 +64,7 @@ class FacePrediction:
     landmarks: np.ndarray | None = None
     frame: int | None = None
     time_s: float | None = None
+    crop: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +72,12 @@ class ImageResult:
     """What was found in one image, or one frame of a video.
 
     Attributes:
-        index (`int`): number of the image or video among those given, from 0.
-        source (`str` or `Path`, *optional*): the path; None for an image that was given as such.
-        faces (`tuple[FacePrediction, ...]`): empty if there is no face, or an error.
-        error (`Exception`, *optional*): why the image, or the rest of the video, could not be read.
-        frame (`int`, *optional*): in a video, number of the frame from 0.
-        time_s (`float`, *optional*): in a video, its time in seconds.
+        index: Number of the image or video among those given, from 0.
+        source: The path; None for an image that was given as such.
+        faces: Empty if there is no face, or an error.
+        error: Why the image, or the rest of the video, could not be read.
+        frame: In a video, number of the frame from 0.
+        time_s: In a video, its time in seconds.
     """
 
     index: int
@@ -99,13 +101,13 @@ class Predictor:
     """Finds faces, if asked to, and classifies their expressions.
 
     Args:
-        model (`str`, `Path` or `Classifier`, *optional*): see `load_classifier`; by default the model of the package.
-        faces (`bool`): whether to find and align faces first; else the whole image is the face.
-        face_detector (`str`, `Path` or `FaceDetector`, *optional*): see `load_face_detector`; only with `faces=True`.
+        model: A classifier, or what `load_classifier` takes; by default the model of the package.
+        faces: Whether to find and align faces first; else the whole image is the face.
+        face_detector: A detector, or what `load_face_detector` takes; only with `faces=True`.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if a model cannot be loaded, or there is a detector without `faces=True`.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a model cannot be loaded, or a detector is given without `faces=True`.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Predictor:
         face_detector: str | Path | FaceDetector | None = None,
     ) -> None:
         if face_detector is not None and not faces:
-            raise ValueError("a face detector was named, but faces are not to be found: add faces=True (--faces)")
+            raise ValueError("a face detector was given, but faces are not looked for: add faces=True (--faces)")
         self.detector: FaceDetector | None = None
         if faces:
             self.detector = face_detector if callable(face_detector) else load_face_detector(face_detector)
@@ -126,15 +128,14 @@ class Predictor:
         """Predicts for one image or video, or for each of a list.
 
         Args:
-            images (`str`, `Path`, `PIL.Image.Image`, `np.ndarray` or a list of them): paths of images or videos, PIL
-                images, or RGB arrays, uint8 [H, W, 3].
+            images: Path of an image or video, PIL image, or RGB array, uint8 [H, W, 3]; or a list of them.
 
         Returns:
-            `list[FacePrediction]`: one for each face, of a video those of all frames; for a list, a list of such lists.
+            One prediction for each face, of a video those of all frames; for a list, a list of such lists.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if something cannot be read as an image or video.
+            FileNotFoundError: If there is no such file.
+            ValueError: If something cannot be read as an image or video.
         """
         sources = images if isinstance(images, list) else [images]
         found: list[list[FacePrediction]] = [[] for _ in sources]
@@ -145,19 +146,19 @@ class Predictor:
         return found if isinstance(images, list) else found[0]
 
     def stream(self, images: str | Path | Iterable[ImageSource], batch_size: int = BATCH_SIZE) -> Iterator[ImageResult]:
-        """Predicts for many images and videos while it reads on; faces of several images share a batch.
+        """Predicts for many images and videos while it reads ahead; faces of several images share a batch.
 
         Where `accelerate launch` or `torchrun` started several processes, each takes every n-th image.
 
         Args:
-            images (`Iterable`, or `str` or `Path`): what `__call__` takes, or the path of a folder, file or glob.
-            batch_size (`int`): how many faces are classified at once.
+            images: What `__call__` takes, or the path of a folder, file or glob.
+            batch_size: How many faces are classified at once.
 
         Yields:
-            `ImageResult`: one for each image and each frame of a video, in order. What cannot be read has an `error`.
+            One result for each image and each frame of a video, in order. What cannot be read has an `error`.
 
         Raises:
-            ValueError: if `batch_size` is below 1.
+            ValueError: If `batch_size` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -188,16 +189,18 @@ class Predictor:
             for row in self.classifier(crops[start : start + batch_size])
         )
         for image in prepared:
-            faces = tuple(self._prediction(image.result, face, next(rows)) for face in image.faces)
-            yield replace(image.result, faces=faces)
+            faces = zip(image.faces, image.crops, strict=True)
+            predictions = tuple(self._prediction(image.result, face, crop, next(rows)) for face, crop in faces)
+            yield replace(image.result, faces=predictions)
 
-    def _prediction(self, result: ImageResult, face: Face | None, row: np.ndarray) -> FacePrediction:
+    def _prediction(self, result: ImageResult, face: Face | None, crop: np.ndarray, row: np.ndarray) -> FacePrediction:
         probabilities = dict(zip(self.classifier.labels, row.tolist(), strict=True))
         label = max(probabilities, key=probabilities.__getitem__)
-        found = () if face is None else (face.box, face.score, face.landmarks)
-        return replace(
-            FacePrediction(label, probabilities[label], probabilities, *found), frame=result.frame, time_s=result.time_s
-        )
+        found = FacePrediction(label, probabilities[label], probabilities, frame=result.frame, time_s=result.time_s)
+        if face is None:
+            return found
+        kept = crop if result.frame is None else None
+        return replace(found, box=face.box, detection_score=face.score, landmarks=face.landmarks, crop=kept)
 
     def _prepared(self, sources: Iterable[tuple[int, ImageSource]]) -> Iterator[_Prepared]:
         """Reads images and finds faces in some threads, a little ahead of what is asked for, and keeps the order."""
@@ -224,7 +227,7 @@ class Predictor:
                 faces = tuple(self.detector(pixels))
             crops = tuple(align_face(pixels, face, self.classifier.image_size) for face in faces)
             return _Prepared(result, faces, crops)
-        except Exception as error:  # whatever a decoder raises on one damaged file, the others go on
+        except Exception as error:  # whatever a decoder raises on one damaged file, the others are still read
             return _Prepared(replace(result, error=error))
 
 
@@ -247,7 +250,7 @@ def _pixels(image: Image.Image | np.ndarray) -> np.ndarray:
     if isinstance(image, Image.Image):
         return to_rgb(image)
     if not isinstance(image, np.ndarray):
-        raise ValueError(f"{type(image).__name__} is no image; give a path, a PIL image or an array, or a list of them")
+        raise ValueError(f"{type(image).__name__} is not an image; give a path, PIL image or array, or a list of them")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"an image array is RGB, uint8 [H, W, 3]; got {image.dtype} {list(image.shape)}")
     return image

@@ -1,7 +1,7 @@
-"""A table of predictions, one row a face, in a file that survives interruption.
+"""A table of predictions, one row per face, in a file that survives interruption.
 
 Each finished file is first a line of a journal beside the table. The table is written from the journals at the end,
-when interrupted, and before a run goes on; so nothing that was finished is lost, whatever ends the process.
+when interrupted, and before a run continues; so nothing that was finished is lost, whatever ends the process.
 
 | column | |
 |---|---|
@@ -11,7 +11,7 @@ when interrupted, and before a run goes on; so nothing that was finished is lost
 | `x`, `y`, `width`, `height` | its box in pixels; empty where the whole image is the face |
 | `detection_score` | of the detector, 0 to 1, where it gives one |
 | `label` | the most probable class |
-| a column a class, by its label | probabilities, which add up to 1 |
+| one column per class, named after it | probabilities, which add up to 1 |
 | `status` | `ok`; `no face`: read, but no face was found; `unreadable` |
 | `error` | why it could not be read |
 | `model`, `detector` | what the row was made with |
@@ -46,7 +46,7 @@ _AFTER = dict.fromkeys(("status", "error", "model", "detector"), "string")
 
 
 def file_name(path: str | Path) -> str:
-    """Returns a path as the tables have it: what is not UTF-8 in it is escaped."""
+    """Returns a path as it stands in tables: what is not UTF-8 in it is escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -74,8 +74,8 @@ def check_results_path(path: Path) -> None:
     """Refuses a path that no table can be written to.
 
     Raises:
-        ValueError: if the suffix names no format, or the path is a folder.
-        FileNotFoundError: if its folder does not exist.
+        ValueError: If the suffix names no format, or the path is a folder.
+        FileNotFoundError: If its folder does not exist.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: a table ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
@@ -86,19 +86,19 @@ def check_results_path(path: Path) -> None:
 
 
 class ResultsFile:
-    """A table that grows by files, continues where it stopped and is replaced as a whole.
+    """A table that grows file by file, continues from where it stopped and is replaced as a whole.
 
     Args:
-        path (`Path`): the table, `.csv`, `.jsonl` or `.parquet`.
-        labels (`Sequence[str]`): names of the classes.
-        model (`str`): name of the classifier.
-        detector (`str`): name of the face detector, or `"none"`.
-        process_index (`int`): of the process that appends; each has a journal of its own. The other methods are for one
+        path: The table, `.csv`, `.jsonl` or `.parquet`.
+        labels: Names of the classes.
+        model: Name of the classifier.
+        detector: Name of the face detector, or `"none"`.
+        process_index: Number of the process that appends; each has a journal of its own. The other methods are for one
             process, while no other appends.
 
     Raises:
-        ValueError: if a class has the name of another column, or as `check_results_path`.
-        FileNotFoundError: as `check_results_path`.
+        ValueError: If a class has the name of another column, or as `check_results_path`.
+        FileNotFoundError: As `check_results_path`.
     """
 
     def __init__(self, path: Path, labels: Sequence[str], model: str, detector: str, process_index: int = 0) -> None:
@@ -115,10 +115,13 @@ class ResultsFile:
         self._synced = 0.0
 
     def start(self) -> set[str]:
-        """Takes up what an earlier run has left, and returns the names of the files that need not be read again.
+        """Reads what an earlier run has left.
+
+        Returns:
+            The names of the files that need not be read again.
 
         Raises:
-            ValueError: if the table was made with another model or detector, or is no table of predictions.
+            ValueError: If the table was made with another model or detector, or is not a table of predictions.
         """
         rows = self._all_rows()
         for column, value in self._settings.items():
@@ -143,14 +146,14 @@ class ResultsFile:
             self._synced = time.monotonic()
 
     def write(self, order: Sequence[str], keep_journals: bool = False) -> set[str]:
-        """Writes the table, beside and renamed into place, and removes the journals.
+        """Writes the table and removes the journals.
 
         Args:
-            order (`Sequence[str]`): names of files; their rows come last, in this order.
-            keep_journals (`bool`): whether the journals stay, because other processes may still append.
+            order: Names of files; their rows come last, in this order.
+            keep_journals: Whether the journals stay, because other processes may still append.
 
         Returns:
-            `set[str]`: the names of those files that are in the table and could not be read.
+            The names of those files that are in the table and could not be read.
         """
         rows = self._all_rows()
         rank = {file: number for number, file in enumerate(order)}
@@ -183,7 +186,7 @@ class ResultsFile:
             return self._typed(table)
         except (ValueError, TypeError, pa.ArrowException) as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"{self.path} is no table of predictions ({reason}); name another file") from error
+            raise ValueError(f"{self.path} is not a table of predictions ({reason}); name another file") from error
 
     def _typed(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.reindex(columns=list(self._types)).astype(self._types)
@@ -215,7 +218,7 @@ def _unreadable(rows: pd.DataFrame) -> set[str]:
 
 
 def _journal_parts(path: Path) -> Iterator[pd.DataFrame]:
-    """Yields the rows of a journal, some thousand at a time: as dictionaries they take ten times the memory."""
+    """Yields the rows of a journal, some thousands at a time: as dictionaries they take ten times the memory."""
     rows: list[dict[str, Any]] = []
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:

@@ -11,8 +11,11 @@ from scipy.optimize import linear_sum_assignment
 
 from .predictor import FacePrediction
 
+SMOOTHING_S = 0.4  # time constant of the probabilities
 VELOCITY_SMOOTHING_S = 0.2
-# A face out of sight is expected to move on for so long and not longer: people stop and turn.
+MIN_OVERLAP = 0.3  # intersection over union, below which a face begins a track of its own
+MAX_GAP_S = 1.0  # how long a face may be out of sight and keep its track
+# A face out of sight is expected to move on for this long and not longer: people stop and turn.
 MAX_MOTION_S = 0.5
 
 Box = tuple[float, float, float, float]
@@ -53,32 +56,17 @@ class FaceTracker:
 
     In each frame the faces are assigned to the tracks so that the sum of intersection over union, between the boxes
     found and those expected from the movement so far, is largest. The probabilities p of a face are smoothed
-    exponentially: s += (1 - exp(-dt / smoothing_s)) (p - s), where dt is the time since it was last seen.
+    exponentially: s += (1 - exp(-dt / SMOOTHING_S)) (p - s), where dt is the time since it was last seen.
 
-    It is plain state: it can be copied deeply and pickled. Threads must not share it.
-
-    Args:
-        smoothing_s: Time constant of the smoothing in seconds; with 0 nothing is smoothed.
-        min_overlap: Intersection over union, 0 to 1, below which a face begins a track of its own.
-        max_gap_s: How long, in seconds, a face may be out of sight and keep its track.
-
-    Raises:
-        ValueError: If an argument is out of range.
+    It is plain state: it can be deep-copied and pickled. Threads must not share it.
     """
 
-    def __init__(self, smoothing_s: float = 0.4, min_overlap: float = 0.3, max_gap_s: float = 1.0) -> None:
-        if smoothing_s < 0 or max_gap_s < 0:
-            raise ValueError(f"smoothing_s is {smoothing_s}, max_gap_s {max_gap_s}; give seconds, 0 or more")
-        if not 0 < min_overlap <= 1:
-            raise ValueError(f"min_overlap is {min_overlap}; give a number above 0 and up to 1")
-        self.smoothing_s = smoothing_s
-        self.min_overlap = min_overlap
-        self.max_gap_s = max_gap_s
+    def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._started = 0
 
     def update(self, faces: Sequence[FacePrediction], time_s: float) -> list[TrackedFace]:
-        """Takes up the faces of the next frame.
+        """Assigns the faces of the next frame to tracks.
 
         Args:
             faces: The faces found in it, possibly none. One without a box is the whole image.
@@ -87,10 +75,10 @@ class FaceTracker:
         Returns:
             One for each of `faces`, in their order.
         """
-        self._tracks = [track for track in self._tracks if time_s - track.time_s <= self.max_gap_s]
+        self._tracks = [track for track in self._tracks if time_s - track.time_s <= MAX_GAP_S]
         boxes = [_box(face) for face in faces]
         overlaps = _overlaps([track.box_at(time_s) for track in self._tracks], boxes)
-        overlaps[overlaps < self.min_overlap] = 0
+        overlaps[overlaps < MIN_OVERLAP] = 0
         known = {
             column: self._tracks[row]
             for row, column in zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
@@ -109,7 +97,7 @@ class FaceTracker:
             movement = np.subtract(_centre(_box(face)), _centre(track.box)) / elapsed
             weight = _weight(elapsed, VELOCITY_SMOOTHING_S)
             track.velocity = tuple((np.array(track.velocity) * (1 - weight) + movement * weight).tolist())
-        weight = _weight(elapsed, self.smoothing_s)
+        weight = _weight(elapsed, SMOOTHING_S)
         track.probabilities = {
             label: track.probabilities[label] + weight * (new - track.probabilities[label])
             for label, new in face.probabilities.items()
@@ -122,7 +110,7 @@ class FaceTracker:
 
 def _weight(elapsed_s: float, time_constant_s: float) -> float:
     """Returns how much the newest value counts in exponential smoothing."""
-    return 1.0 if time_constant_s == 0 else 1 - math.exp(-elapsed_s / time_constant_s)
+    return 1 - math.exp(-elapsed_s / time_constant_s)
 
 
 def _box(face: FacePrediction) -> Box:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from ..files import whole_file
 from .annotation import draw_faces
-from .face_detection import Face, align_face
 from .images import open_video, quiet_opencv, read_video
 from .predictor import FacePrediction, Predictor
 from .tracking import FaceTracker
 
 PICTURE_SIDE = 1280  # of the annotated video, in pixels
-MOMENT_SIDE = 160
+MOMENT_SIDE = 160  # where the whole image is the face
 TIMELINE_POINTS = 600
 # Faces that are classified at once. Four times as many frames without a face may wait for them, at PICTURE_SIDE.
 BATCH_SIZE = 8
@@ -40,8 +39,8 @@ class Moment:
         frame: Number of the frame, from 0.
         time_s: Its time in seconds.
         probability: Of the expression, as the model gave it.
-        image: The face, cut out as the model sees it, RGB uint8 [160, 160, 3]; where the whole image is the face, the
-            frame, with a long side of 160 pixels.
+        image: The face as the model saw it, RGB uint8 [image_size, image_size, 3]; where the whole image is the face,
+            the frame, with a long side of 160 pixels.
     """
 
     track: int
@@ -57,14 +56,13 @@ class VideoAnalysis:
 
     Attributes:
         labels: Names of the classes, in the model's order.
-        table: A row for each face in each frame that was looked at, with the columns `time_s` (seconds), `frame`
+        table: One row for each face in each frame that was looked at, with the columns `time_s` (seconds), `frame`
             (number from 0), `face` (number of the track, from 1), `label` and `score` (the most probable class and its
-            probability), `x`, `y`, `width`, `height` (the box in pixels; NaN where the whole image is the face), one
-            named as each class (its probability, as the model gave it), and one `smoothed_<class>` each (see
-            `FaceTracker`).
+            probability), `x`, `y`, `width`, `height` (the box in pixels; NaN where the whole image is the face), and
+            for each class its name (the probability that the model gave) and `smoothed_<class>` (see `FaceTracker`).
         moments: For each class its strongest moment over all faces; empty if there is no face.
         num_frames: How many frames were looked at.
-        is_cut: Whether the video goes on after `max_seconds`.
+        is_cut: Whether frames after `max_seconds` were left out.
     """
 
     labels: tuple[str, ...]
@@ -75,7 +73,7 @@ class VideoAnalysis:
 
     @property
     def tracks(self) -> pd.DataFrame:
-        """A row for each face: `face`, `start_s`, `end_s` (first and last time), `frames`; most frames first."""
+        """One row for each face: `face`, `start_s`, `end_s` (first and last time), `frames`; most frames first."""
         times = self.table.groupby("face", as_index=False).agg(
             start_s=("time_s", "min"), end_s=("time_s", "max"), frames=("time_s", "size")
         )
@@ -88,8 +86,8 @@ class VideoAnalysis:
             track: Number of the face.
 
         Returns:
-            Columns `time_s`, `expression` and `probability`; at most 600 rows a class, of a longer video the means of
-            that many parts.
+            Columns `time_s`, `expression` and `probability`; at most 600 rows per class, for a longer video the means
+            of 600 parts.
         """
         rows = self.table[self.table["face"] == track]
         part = np.arange(len(rows)) * TIMELINE_POINTS // max(len(rows), TIMELINE_POINTS)
@@ -108,14 +106,13 @@ def analyse_video(
 ) -> VideoAnalysis:
     """Follows the faces in a video and predicts their expressions.
 
-    Of the pixels only those of some 40 frames are in memory at a time, whatever the video's length.
+    The pixels of at most some 40 frames are in memory at a time, however long the video is.
 
     Args:
         path: The video.
         predictor: What finds faces and classifies them.
         annotated: Where to write the frames that were looked at, with outlined faces and smoothed expressions, at the
-            speed of the original and a long side of at most 1280 pixels: a `.webm` file (VP8), as all browsers play it.
-            It is written beside and renamed when it is whole.
+            speed of the original and a long side of at most 1280 pixels: a `.webm` file (VP8), which all browsers play.
         max_seconds: What comes later in the video is left out.
         max_rate: How many frames of each second are looked at, at most.
         progress: Called with the share that is done, 0 to 1.
@@ -138,7 +135,7 @@ def analyse_video(
     rows: list[tuple[Any, ...]] = []
     moments: dict[str, Moment] = {}
     num_frames = 0
-    output = nullcontext() if annotated is None else _VideoFile(annotated, samples.rate)
+    output = nullcontext() if annotated is None else _video_file(annotated, samples.rate)
     with output as video, closing(predictor.stream(samples.images(), BATCH_SIZE)) as results:
         for result in results:
             if result.error is not None:
@@ -152,7 +149,7 @@ def analyse_video(
                 rows.append((*place, *(face.box or (None,) * 4), *probabilities))
                 for label, probability in face.probabilities.items():
                     if label not in moments or probability > moments[label].probability:
-                        image = _crop(sample, face)
+                        image = _thumbnail(sample.picture) if face.crop is None else face.crop
                         moments[label] = Moment(one.track, sample.frame, sample.time_s, probability, image)
             if video is not None:
                 faces = [sample.in_picture(one.face) for one in tracked]
@@ -244,23 +241,25 @@ class _Samples:
                 yield frame.image
 
 
-class _VideoFile:
-    """A WebM video that takes its name when it is whole."""
+@contextmanager
+def _video_file(path: Path, rate: float) -> Iterator[_VideoWriter]:
+    """Opens a WebM video that takes its name when it is whole."""
+    if path.suffix != ".webm":
+        raise ValueError(f"{path}: an annotated video ends in .webm")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+    with whole_file(path) as beside, closing(_VideoWriter(beside, rate)) as writer:
+        yield writer
+
+
+class _VideoWriter:
+    """Writes images to the slots of a video."""
 
     def __init__(self, path: Path, rate: float) -> None:
-        if path.suffix != ".webm":
-            raise ValueError(f"{path}: an annotated video ends in .webm")
-        if not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
-        self._path = path
-        self._beside = path.with_name(f".unfinished_{path.name}")
-        self._rate = rate
+        self._path, self._rate = path, rate
         self._writer: cv2.VideoWriter | None = None
         self._last: np.ndarray | None = None
         self._written = 0
-
-    def __enter__(self) -> Self:
-        return self
 
     def write(self, image: np.ndarray, slot: int) -> None:
         """Writes an image, RGB uint8 [H, W, 3]; the one before it is shown until its slot comes."""
@@ -269,10 +268,10 @@ class _VideoFile:
             # FFmpeg's WebM has no table of tags, which OpenCV says on the terminal, whatever the tag. It does no harm.
             with quiet_opencv():
                 self._writer = cv2.VideoWriter(
-                    str(self._beside), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._rate, size
+                    str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._rate, size
                 )
             if not self._writer.isOpened():
-                raise OSError(f"{self._path}: cannot be written; is there room, and may you write there?")
+                raise OSError(f"{self._path.parent}: cannot write a video there; is there room, and are you allowed?")
         while self._written < slot:
             self._writer.write(self._last)
             self._written += 1
@@ -280,16 +279,10 @@ class _VideoFile:
         self._writer.write(self._last)
         self._written += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the video."""
         if self._writer is not None:
             self._writer.release()
-        try:
-            if kind is None:
-                self._beside.replace(self._path)
-        finally:
-            self._beside.unlink(missing_ok=True)
 
 
 def _even_size(image: np.ndarray) -> tuple[int, int]:
@@ -299,12 +292,9 @@ def _even_size(image: np.ndarray) -> tuple[int, int]:
     return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
 
 
-def _crop(sample: _Sample, face: FacePrediction) -> np.ndarray:
-    face = sample.in_picture(face)
-    if face.box is not None:
-        return align_face(sample.picture, Face(face.box, face.detection_score, face.landmarks), MOMENT_SIDE)
-    height, width = sample.picture.shape[:2]
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
     scale = MOMENT_SIDE / max(height, width)
     return cv2.resize(
-        sample.picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+        picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
     )

@@ -14,9 +14,11 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from huggingface_hub.utils import logging, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from .model_card import FIGURES, public_recipe, read_json, write_model_card
+from ..training.recipe import public_recipe
+from .card_contents import FIGURES
+from .model_card import read_json, write_model_card
 
-# What belongs to a model. Whatever else lies in its folder, checkpoints and logs among it, stays there.
+# What belongs to a model. Whatever else is in its folder, such as checkpoints and logs, stays there.
 _CONTENT = (
     *("README.md", "config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx", "report.json"),
     *FIGURES,
@@ -31,7 +33,7 @@ class PushError(ValueError):
 def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> str:
     """Creates a Hub repository where there is none, and uploads a model's folder to it in one commit.
 
-    The card is written anew first, see `write_model_card`. Uploaded are weights, configurations, code, card, ONNX
+    The card is generated first, see `write_model_card`. Uploaded are weights, configurations, code, card, ONNX
     files, figures and the report, without the folders of this machine that it names. The token is the one that
     `huggingface_hub` finds: HF_TOKEN or that of its login. A push that broke off is repeated by the same call, which
     does not send again what has arrived; one that changes nothing makes no commit.
@@ -46,7 +48,7 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
 
     Raises:
         FileNotFoundError: If there is no such folder, or a file of the model is missing.
-        PushError: If the name cannot be used, there is no token, the Hub refuses it, or the connection breaks off.
+        PushError: If the name cannot be used, there is no token, the Hub refuses it, or the connection is lost.
         ValueError: If weights, config.json, report.json or an existing card cannot be used.
     """
     directory = Path(directory)
@@ -78,7 +80,7 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
 def _check_model(directory: Path) -> None:
     """Raises an error where others could not load what would be pushed."""
     if not directory.is_dir():
-        raise FileNotFoundError(f"{directory} is no folder; give a model's folder, as train.py writes it")
+        raise FileNotFoundError(f"{directory} is not a folder; give a model's folder, as train.py writes it")
     config = read_json(directory / "config.json")
     weights = directory / "model.safetensors"
     code = {f"{entry.rpartition('.')[0]}.py" for entry in config.get("auto_map", {}).values() if "--" not in entry}
@@ -156,8 +158,8 @@ def _explain(error: BaseException, repo_id: str) -> str:
         if isinstance(error, ValueError):
             return f"{repo_id} was not pushed: {reason}"
         return (
-            f"the connection to {constants.ENDPOINT} broke off or did not come about ({reason}); when the network is "
-            f"there, run the same again to go on with the push of {repo_id}"
+            f"the connection to {constants.ENDPOINT} was lost or could not be made ({reason}); when the network is "
+            f"back, run the same command again to continue the push of {repo_id}"
         )
     status = answer.response.status_code
     if status == 401:

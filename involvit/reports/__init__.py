@@ -1,1 +1,1 @@
-"""What all reports are written with: blocks of text, tables and figures."""
+"""What all reports and cards are written with: numbers, blocks, figures and one writer."""

@@ -1,4 +1,4 @@
-"""How all figures of the reports look."""
+"""How all figures of the reports look, and those that several reports share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
-from dataset_script import LABELS
+from ..colors import CLASS_COLORS
 
-from ..colors import class_colors
-
-# Paul Tol's "bright" scheme again, the first few differ in lightness too: they stay apart in grey print.
+# Paul Tol's "bright" scheme again; the first few differ in lightness too, so they stay apart in grey print.
 SERIES_COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
@@ -48,16 +47,41 @@ def label_bars(axes: Axes, positions: Sequence[float], values: Sequence[float], 
         axes.annotate(text, (position, value), (0, 2), textcoords="offset points", ha="center", fontsize=8)
 
 
+def confusion_figure(confusion: ArrayLike, labels: Sequence[str], title: str) -> Figure:
+    """Draws a confusion matrix: the number of images, and the share of the true class in percent and as colour.
+
+    Args:
+        confusion: Number of images, one row per true class and one column per answer; [C, C].
+        labels: Names of the classes.
+        title: Text above it.
+    """
+    confusion = np.asarray(confusion)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = new_figure(7, 6)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*confusion.shape):
+        text = f"{confusion[row, column]}\n{shares[row, column]:.0%}" if confusion[row].any() else "0"
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, fontsize=11)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
+    return figure
+
+
 def image_grid(
     images: Sequence[np.ndarray], captions: Sequence[str], labels: Sequence[str], together: int = 1
 ) -> Figure:
-    """Draws images in cells of equal size, six a row, with a caption under each.
+    """Draws images in cells of equal size, six in a row, with a caption under each.
 
     Args:
         images: RGB, uint8 [H, W, 3], of any size; their shape is kept.
         captions: One or two short lines each.
         labels: Class of each image, for the colour of its frame.
-        together: How many images stand close, as the two of a pair.
+        together: How many images stand close together, such as the two of a pair.
     """
     columns = 6
     lines = math.ceil(len(images) / columns)
@@ -74,7 +98,7 @@ def image_grid(
         image_height, image_width = np.array(image.shape[:2]) / max(image.shape[:2])
         x, y = left + (1 - image_width) / 2, top + (1 - image_height) / 2
         axes.imshow(image, extent=(x, x + image_width, y + image_height, y), aspect="auto", interpolation="antialiased")
-        frame = {"fill": False, "edgecolor": class_colors(LABELS)[label], "linewidth": 2.5}
+        frame = {"fill": False, "edgecolor": CLASS_COLORS[label], "linewidth": 2.5}
         axes.add_patch(Rectangle((x, y), image_width, image_height, **frame))
         axes.text(left + 0.5, top + 1.05, caption, ha="center", va="top", fontsize=8, linespacing=1.1)
     return figure

@@ -1,73 +1,94 @@
-"""What a report says where several people labelled each face: models and one person against their votes."""
+"""Tables of what the `fer_report` metric returns: class by class, and models beside the people who judged the faces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ...reports.blocks import Paragraph, Section, Table, percent
-from .measure import ModelMeasurements
+from .blocks import Paragraph, Table
+from .numbers import percent
 
-CALIBRATION_NOTE = (
-    "All of this takes the majority for the truth. A model that says 60% where 6 of 10 people agree is right about the "
-    "people; but as the majority is right every time by definition, the model looks underconfident here. Whether its "
-    "probabilities are shares of people is shown by the cross-entropy to the votes, above."
-)
+SCORES = {"accuracy": "Accuracy", "macro_precision": "Precision", "macro_recall": "Recall", "macro_f1": "F1"}
+"""Keys of the metric -> headings of the columns that hold them."""
 
 
-def has_votes(models: Mapping[str, ModelMeasurements]) -> bool:
-    """Returns whether the faces came with votes, so that there is something to show."""
-    return all({"cross_entropy_to_votes", "human_accuracy"} <= model.metrics.keys() for model in models.values())
-
-
-def vote_section(models: Mapping[str, ModelMeasurements]) -> Section:
-    """Sets models beside a single person drawn from the voters.
+def per_class_table(
+    metrics: Mapping[str, Any],
+    caption: str = "",
+    decimals: int = 3,
+    further: Mapping[str, Mapping[str, float]] | None = None,
+) -> Table:
+    """Returns how well each class is recognized.
 
     Args:
-        models: Name -> measurements, with votes.
+        metrics: Result of the metric.
+        caption: See `Table`.
+        decimals: See `Table`.
+        further: Heading of a further column -> class -> value; a class may be missing.
     """
-    people = next(iter(models.values())).metrics  # what is said of people is the same beside each model
+    further = further or {}
+    rows = [
+        (
+            label,
+            values["support"],
+            *(values[name] for name in ("precision", "recall", "f1")),
+            *(column.get(label) for column in further.values()),
+        )
+        for label, values in metrics["per_class"].items()
+    ]
+    return Table(("Class", "Images", "Precision", "Recall", "F1", *further), rows, caption, decimals)
 
-    def per_cent(metrics: Mapping[str, Any], *names: str) -> list[str]:
-        return [percent(metrics[name])[:-1] for name in names]
 
-    lines = [
-        [
+def has_votes(metrics: Mapping[str, Any]) -> bool:
+    """Returns whether several people labelled one face, so that there is something to compare a model with."""
+    return "human_accuracy" in metrics
+
+
+def vote_blocks(models: Mapping[str, Mapping[str, Any]]) -> list[Paragraph | Table]:
+    """Compares models with a single person drawn from the voters.
+
+    Args:
+        models: Name -> result of the metric, all on the same faces with votes.
+    """
+    people = next(iter(models.values()))  # what is said of people is the same in each result
+    rows = [
+        (
             name,
-            *per_cent(model.metrics, "voted_accuracy", "agreement_with_person"),
-            model.metrics["cross_entropy_to_votes"],
-            model.metrics["js_divergence_to_votes"],
-        ]
-        for name, model in models.items()
+            percent(metrics.get("voted_accuracy"), ""),
+            percent(metrics.get("agreement_with_person"), ""),
+            metrics.get("cross_entropy_to_votes"),
+            metrics.get("js_divergence_to_votes"),
+        )
+        for name, metrics in models.items()
     ]
-    lines += [
-        ["one person", *per_cent(people, "human_accuracy", "human_agreement_with_person"), None, None],
-        ["the votes themselves", "100.0", *per_cent(people, "human_majority_share"), people["entropy_of_votes"], 0.0],
-    ]
+    person = (percent(people["human_accuracy"], ""), percent(people["human_agreement_with_person"], ""))
+    votes = (percent(1, ""), percent(people["human_majority_share"], ""), people.get("entropy_of_votes"), 0.0)
+    rows += [("one person", *person, None, None), ("the votes themselves", *votes)]
     some, every = people["num_voted"], people["num_images"]
-    which = f"{some:,} of the {every:,}" if some < every else f"all {every:,}"
-    others = " Accuracy and agreement cover only images with votes; in the last two columns others count as unanimous."
-    return Section(
-        "Against what people say",
-        [
-            Paragraph(
-                f"Several people said what they see in {which} images, and the label is what most of them said. One of "
-                "them, drawn at random, is the yardstick: how often that person says what most of the others say, and "
-                "how often what another one says."
+    which, others = f"all {every:,}", ""
+    if some < every:
+        which = f"{some:,} of the {every:,}"
+        others = (
+            " Accuracy and agreement cover only images with votes; in the last two columns the others count as "
+            "unanimous."
+        )
+    return [
+        Paragraph(
+            f"Several people said what they see in {which} images, and the label is what most of them said. The "
+            "yardstick is one of them, drawn at random: how often that person says what most of the others say, and "
+            "how often what another one says."
+        ),
+        Table(
+            (
+                "Answers of",
+                "Accuracy, %",
+                "Agreement with one person, %",
+                "Cross-entropy to the votes",
+                "Jensen-Shannon",
             ),
-            Table(
-                (
-                    "Answers of",
-                    "Accuracy, %",
-                    "Agreement with one person, %",
-                    "Cross-entropy to the votes",
-                    "Jensen-Shannon",
-                ),
-                lines,
-                "Accuracy: the answer is that of the majority. Agreement: a person drawn at random gave the same "
-                "answer. Cross-entropy and Jensen-Shannon divergence say how far the probabilities are from the whole "
-                "vote, in nats; lower is better, and the last row is the best that can be."
-                + (others if some < every else ""),
-            ),
-        ],
-    )
+            rows,
+            "Accuracy: the answer is that of the majority. Agreement: a person drawn at random gave the same answer. "
+            "Cross-entropy and Jensen-Shannon divergence say how far the probabilities are from all votes, in "
+            f"nats; lower is better, and the last row is the best possible.{others}",
+        ),
+    ]

@@ -1,10 +1,9 @@
-"""Faces as the model eats them: decoded, resized, augmented where asked, normalised."""
+"""Faces as the model takes them: decoded, resized, augmented where asked, normalised."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import albumentations as A
 import datasets
 import numpy as np
 import torch
@@ -13,12 +12,15 @@ from torch.utils.data import Dataset
 
 from modeling_involvit import InvolViTImageProcessor
 
+if TYPE_CHECKING:
+    import albumentations as A
+
 
 class FaceDataset(Dataset):
     """One part of a data set behind the image processor.
 
     The augmentation of an image depends on seed, epoch and index alone: not on the worker that loads it, nor on what
-    was loaded before. That is what lets a run go on in the middle of an epoch as if it had never stopped.
+    was loaded before. That is what lets a run continue in the middle of an epoch as if it had never stopped.
 
     Args:
         faces: Rows with `image` and `label`, or `votes` in place of it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -41,3 +41,14 @@ def build_mixing(
             return choose(pixel_values, labels)
 
     return mix
+
+
+def mix_batches(
+    batches: Iterable[dict[str, Tensor]], mixup_alpha: float | None, cutmix_alpha: float | None, num_labels: int
+) -> Iterator[dict[str, Tensor]]:
+    """Mixes the `pixel_values` of each batch, and its `labels`; see `build_mixing`."""
+    mix = build_mixing(mixup_alpha, cutmix_alpha, num_labels)
+    for batch in batches:
+        if mix is not None:
+            batch["pixel_values"], batch["labels"] = mix(batch["pixel_values"], batch["labels"])
+        yield batch

@@ -1,17 +1,30 @@
-"""What a training run is made of: one dataclass, filled from a YAML file and from flags of the same names."""
+"""What a training run is made of: one dataclass, filled from YAML files and from flags of the same names."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
 from modeling_involvit import InvolViTConfig
+
+from ..files import whole_file
+
+RUNTIME_FIELDS = (
+    *("output_dir", "resume", "data_dir", "num_workers", "eval_batch_size", "checkpoint_steps", "log_steps"),
+    *("report_to", "push_to_hub", "hub_model_id"),
+)
+"""Fields of a recipe that say how and where a run is carried out; its continuation may have others."""
+WEIGHT_FIELDS = ("pretrained", "rednet_checkpoint", "vit_pretrained")
+"""Fields that name weights which a run starts from."""
 
 
 @dataclass
@@ -20,29 +33,30 @@ class Recipe:
 
     Args:
         output_dir: Folder of the run: checkpoints, logs, and at the end the model and the report.
-        resume: Go on from the newest checkpoint in output_dir.
+        resume: Continue from the newest checkpoint in output_dir.
         push_to_hub: Upload the finished model to the Hub as hub_model_id.
         hub_model_id: Name of the Hub repository, owner/name or name; it is made where there is none.
         data: Folder, zip, tar, csv or Hub id of labelled faces; "rendered" draws them. Or several sources, each with a
             name and its own arguments: data, split, repeat and what else load_joined_datasets takes.
-        data_dir: Folder that relative paths of data start from; by default the working directory.
+        data_dir: Folder that relative paths in data start from; by default the working directory.
         split: How validation images are chosen; by default the data's own split, else stratified.
         validation_fraction: Share of the images held out by random, stratified and group splits.
         n_folds: Folds of kfold and group_kfold.
         fold: Which fold is held out, from 0.
         group_pattern: Regular expression whose one group finds the film or person in a file name.
         on_error: What an unreadable image does, stop the run or be skipped and reported.
-        drop_duplicates: Drop training images that stand, exactly or nearly, in the held-out part too.
-        votes: Train on what share of people chose each class, where the data has it, not on the majority alone.
+        drop_duplicates: Drop training images that are also, exactly or nearly, in the held-out part.
+        votes: Train on the share of people who chose each class, where the data has it, not on the majority alone.
         rendered_images: Number of images of the rendered data.
         rendered_size: Height and width of the rendered images in pixels.
         pretrained: Folder or Hub id of a trained InvolViT whose configuration and weights the run starts from.
         model: Fields of InvolViTConfig that differ from its defaults, or from those of pretrained.
         rednet_checkpoint: File with published RedNet weights.
         vit_pretrained: File, timm name or Hub id of weights for the transformer branch.
-        frozen: Branches whose weights and statistics stay as they are.
+        frozen: Branches whose weights and statistics stay as they are, such as [rednet].
         backbone_lr_scale: Factor on the learning rate of the branches, the head's being 1.
-        gradient_checkpointing: Compute activations again in the backward pass instead of keeping them.
+        gradient_checkpointing: Compute activations again in the backward pass instead of keeping them: less memory,
+            more time.
         augmentation: Transforms of albumentations by name with their arguments, applied in order to training images.
         mixup_alpha: Mix the images of a batch by mixup with shares from Beta(alpha, alpha).
         cutmix_alpha: The same by CutMix; with both, each batch gets one of them.
@@ -55,14 +69,14 @@ class Recipe:
         lr_power: Power of the polynomial decay to zero.
         warmup_steps: Optimizer steps of linear warm-up.
         max_grad_norm: Norm to which gradients are clipped.
-        class_balance: Against uneven classes, draw rare ones more often (sampler) or weigh them more (loss).
+        class_balance: For uneven classes: draw rare ones more often (sampler) or give them more weight (loss).
         ema_decay: Decay of an exponential moving average of the weights, which is then what is evaluated and saved.
-        select_best: Metric of the evaluation whose weights are saved at the end; by default the last ones are.
+        select_best: Save the weights of the evaluation with the best value of this metric; by default the last ones.
         patience: Evaluations without a better select_best after which the run ends.
         seed: Seed of splits, weights, order and augmentation.
         mixed_precision: Type of the forward pass; by default what accelerate is configured for.
         num_workers: Processes that load images.
-        num_threads: Threads of each process that computes on CPUs; by default the cores, shared among the machine's
+        num_threads: Threads of each process that computes on CPUs; by default the machine's cores, shared among its
             processes.
         eval_batch_size: Images of one forward pass in evaluation, on one process.
         checkpoint_steps: Optimizer steps between two checkpoints; one is written after each epoch in any case.
@@ -76,9 +90,9 @@ class Recipe:
     push_to_hub: bool = False
     hub_model_id: str | None = None
     # Data
-    data: str | dict[str, dict[str, Any]] = "rendered"
+    data: str | dict[str, Any] = "rendered"
     data_dir: str = "."
-    split: Literal["official", "random", "stratified", "group", "kfold", "group_kfold"] | None = None
+    split: Literal["official", "random", "stratified", "group", "kfold", "group_kfold", "train"] | None = None
     validation_fraction: float = 0.1
     n_folds: int = 5
     fold: int = 0
@@ -94,51 +108,45 @@ class Recipe:
     rednet_checkpoint: str | None = None
     vit_pretrained: str | None = None
     frozen: list[Literal["rednet", "vit"]] = field(default_factory=list)
-    backbone_lr_scale: float = 1.0
+    backbone_lr_scale: NonNegativeFloat = 1.0
     gradient_checkpointing: bool = False
     # Augmentation
     augmentation: list[dict[str, dict[str, Any]]] = field(default_factory=list)
-    mixup_alpha: float | None = None
-    cutmix_alpha: float | None = None
+    mixup_alpha: PositiveFloat | None = None
+    cutmix_alpha: PositiveFloat | None = None
     # Optimization
-    num_epochs: int = 50
-    max_steps: int | None = None
-    batch_size: int = 8
-    gradient_accumulation_steps: int = 2
-    learning_rate: float = 5e-4
-    weight_decay: float = 5e-4
-    lr_power: float = 0.9
-    warmup_steps: int = 0
-    max_grad_norm: float | None = None
+    num_epochs: PositiveInt = 50
+    max_steps: PositiveInt | None = None
+    batch_size: PositiveInt = 8
+    gradient_accumulation_steps: PositiveInt = 2
+    learning_rate: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 5e-4
+    lr_power: NonNegativeFloat = 0.9
+    warmup_steps: NonNegativeInt = 0
+    max_grad_norm: PositiveFloat | None = None
     class_balance: Literal["sampler", "loss"] | None = None
-    ema_decay: float | None = None
+    ema_decay: OpenUnitInterval | None = None
     select_best: Literal["accuracy", "macro_f1", "loss"] | None = None
-    patience: int | None = None
+    patience: PositiveInt | None = None
     seed: int = 42
     # Runtime
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
-    num_workers: int = 2
-    num_threads: int | None = None
-    eval_batch_size: int = 32
-    checkpoint_steps: int = 500
-    log_steps: int = 10
+    num_workers: NonNegativeInt = 2
+    num_threads: PositiveInt | None = None
+    eval_batch_size: PositiveInt = 32
+    checkpoint_steps: PositiveInt = 500
+    log_steps: PositiveInt = 10
     report_to: str = "tensorboard"
 
     def __post_init__(self) -> None:
         for item in fields(self):
             if getattr(self, item.name) is None and "None" not in item.type:
                 raise ValueError(f"{item.name} needs a value; leave it out for its default")
-        positive = ("num_epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "learning_rate", "patience")
-        positive += ("mixup_alpha", "cutmix_alpha")
-        for name in (*positive, "eval_batch_size", "checkpoint_steps", "log_steps", "max_grad_norm", "num_threads"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
-        for name in ("weight_decay", "lr_power", "warmup_steps", "num_workers", "backbone_lr_scale"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
+        if self.split == "train" and isinstance(self.data, str):
+            raise ValueError(
+                "split train holds out nothing to measure on; choose another, such as group, or join the data in the "
+                "recipe with a source that holds images out"
+            )
         if self.patience is not None and self.select_best is None:
             raise ValueError("patience needs select_best, the metric that it watches")
         if self.push_to_hub and self.hub_model_id is None:
@@ -149,11 +157,13 @@ class Recipe:
                 raise ValueError(f"model has no field {name}{_nearest(name, known)}")
 
 
-def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
-    """Reads the command line: `--config FILE` first, then any field as a flag, the model's as `--model.FIELD`.
+def parse_recipe(arguments: Sequence[str]) -> Recipe:
+    """Reads the command line: any field is a flag, those of the model as `--model.FIELD`.
+
+    `--config FILE` stands for the fields in a YAML file; of two that set the same field, the later one counts.
 
     Args:
-        arguments: The words of the command line; `sys.argv` by default.
+        arguments: The words of the command line.
 
     Returns:
         The recipe.
@@ -161,17 +171,55 @@ def parse_recipe(arguments: Sequence[str] | None = None) -> Recipe:
     Raises:
         ValueError: If a name is unknown (the nearest one is named), or a value or file cannot be used.
     """
-    parser = ArgumentParser(prog="train.py", description="Trains InvolViT.", exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog="involvit train", description="Trains InvolViT.", exit_on_error=False, allow_abbrev=False
+    )
     parser.add_argument("--config", action="config", help="YAML file with fields of the recipe.")
     parser.add_class_arguments(Recipe)
     try:
-        values = parser.parse_args(_complete_switches(sys.argv[1:] if arguments is None else arguments)).as_dict()
+        values = parser.parse_args(_complete_switches(arguments))
     except ArgumentError as error:
-        message = " ".join(str(error).split())
-        unknown = re.search(r"(?:unrecognized arguments: --|Option ')([\w.]+)", message)
-        known = [f.name for f in fields(Recipe)]
-        raise ValueError(message + (_nearest(unknown[1], known) if unknown else "")) from None
-    return Recipe(**{name: value for name, value in values.items() if name != "config"})
+        raise ValueError(_explain(str(error))) from None
+    # Through JSON: plain numbers, where the parser has types of its own that YAML cannot write.
+    return Recipe(**json.loads(parser.dump(values, format="json", skip_unset=False, skip_validation=True)))
+
+
+def changed_fields(recipe: Recipe, record: Path) -> list[str]:
+    """Names the fields that decide the result and differ from those of the recipe that `write_recipe` left."""
+    wanted, saved = asdict(recipe), yaml.safe_load(record.read_text())
+    return [name for name in wanted if name not in RUNTIME_FIELDS and wanted[name] != saved.get(name)]
+
+
+def write_recipe(recipe: Recipe, record: Path) -> None:
+    """Writes a recipe as a YAML file that `--config` reads; its folder is made if need be."""
+    with whole_file(record) as beside:
+        beside.write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+
+
+def public_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the part of a recipe that decides the result, without what would reveal the machine it ran on.
+
+    Args:
+        recipe: Fields of `Recipe`, as report.json records them.
+
+    Returns:
+        The same without fields that are empty or only say how the run was carried out; of local paths the last part.
+    """
+    return {
+        name: _without_folders(value) if name in ("data", *WEIGHT_FIELDS) else value
+        for name, value in recipe.items()
+        if name not in RUNTIME_FIELDS and value not in (None, {}, [])
+    }
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):  # several sources, each with arguments of its own
+        return {
+            name: _without_folders(item) if isinstance(item, Mapping) or name == "data" else item
+            for name, item in value.items()
+        }
+    is_local = isinstance(value, str) and (value.startswith(("/", "~")) or ".." in Path(value).parts)
+    return Path(value).resolve().name if is_local else value
 
 
 def _complete_switches(words: Sequence[str]) -> list[str]:
@@ -182,6 +230,16 @@ def _complete_switches(words: Sequence[str]) -> list[str]:
         f"{word}=true" if word in switches and follower.startswith("--") else word
         for word, follower in zip(words, followers, strict=False)
     ]
+
+
+def _explain(message: str) -> str:
+    """Puts the parser's message on a mistake into one line, short where the mistake is a common one."""
+    message = " ".join(message.split())
+    if out_of_range := re.search(r'key "([\w.]+)".* does not conform to restriction (v\S+(?: and v\S+)?)', message):
+        limits = re.sub(r"v(\W+)", r"\1 ", out_of_range[2])
+        return f"{out_of_range[1]} must be {limits}"
+    unknown = re.search(r"(?:unrecognized arguments: --|Option ')([\w.]+)", message)
+    return message + (_nearest(unknown[1], [f.name for f in fields(Recipe)]) if unknown else "")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

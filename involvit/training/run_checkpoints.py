@@ -72,7 +72,7 @@ def load_newest_checkpoint(
     progress = json.loads((folders[-1] / _PROGRESS).read_text())
     if (processes := progress.pop(_PROCESSES)) != accelerator.num_processes:
         raise ValueError(
-            f"{folders[-1]} is of {processes} processes; go on with as many, not {accelerator.num_processes}"
+            f"{folders[-1]} is of {processes} processes; continue with as many, not {accelerator.num_processes}"
         )
     accelerator.load_state(folders[-1])
     if average is not None:

@@ -158,7 +158,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(run, tmp_path, m
     _, printed = process.communicate(timeout=120)
     assert process.returncode == 130
     assert printed.splitlines()[-1] == (
-        f"interrupted; what is done is in {tmp_path / 'out.csv'}, and the same command goes on from there"
+        f"interrupted; what is done is in {tmp_path / 'out.csv'}, and the same command continues from there"
     )
     assert "Traceback" not in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "out.csv"]
@@ -212,7 +212,7 @@ def test_two_processes_share_the_files_and_write_one_table(run, tmp_path, write_
         (["predict", "IMAGES", "--model", "./nowhere", "--out", "OUT.csv"], "no such folder"),
         (["predict", "IMAGES", "--model", "someone/model", "--out", "OUT.csv"], "cannot be loaded from the Hub"),
         (["predict", "IMAGES", "--model", "MODEL", "--face_detector", "x.onnx"], "(--faces)"),
-        (["predict", "IMAGES", "--model", "MODEL", "--out", "OTHER.csv"], "is no table of predictions"),
+        (["predict", "IMAGES", "--model", "MODEL", "--out", "OTHER.csv"], "is not a table of predictions"),
         (["predict", "IMAGES", "--batch_size", "0"], "'0' is not a whole number of at least 1"),
         (["export", "nowhere/at/all"], "is no folder here: name the file to write by --out"),
         (["export", "IMAGES", "--format", "coreml"], "invalid choice"),

@@ -280,6 +280,7 @@ def test_micro_batches_of_any_lengths_add_up_to_the_whole_batch(tiny_config, ima
     whole_loss, whole = model(images, labels=labels).loss, gradients(model, images, labels=labels)
     weights = torch.ones(7) if class_weights is None else torch.tensor(class_weights)
     num_items = weights[labels].sum()
+    assert model.label_weight(torch.tensor([*labels, -100])) == num_items
     model.zero_grad()
     loss = 0
     for part in (slice(0, 3), slice(3, 4)):

@@ -1,4 +1,4 @@
-"""An audit as the sections of a report: what to mind first, then tables and figures."""
+"""An audit as the sections of a report: first what needs attention, then tables and figures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from dataset_script import LABELS
 
 from ...colors import class_colors
 from ...pixels import to_rgb
-from ...reports.blocks import Block, Bullets, Paragraph, Picture, Section, Table, percent
+from ...reports.blocks import Block, Bullets, Paragraph, Picture, Section, Table
 from ...reports.figures import image_grid, label_bars, new_figure, series_style, tidy
+from ...reports.numbers import count, percent
 from .measure import MAX_SHARE, Audit
 from .votes import vote_blocks
 
 MIN_GROUPS = 5
-"""A class of fewer films or persons says little of others."""
+"""A class of fewer films or persons says little about others."""
 MAX_IMBALANCE = 10
 """Largest class over smallest above which training needs class weights or the like."""
 _PAIRS_SHOWN, _DOUBTFUL_SHOWN = 12, 24
@@ -27,7 +28,7 @@ _PERSON, _PERSONS = "film or person", "films or persons"
 
 
 def audit_sections(audit: Audit, parts: DatasetDict, model: str) -> list[Section]:
-    """Writes an audit out.
+    """Writes the report.
 
     Args:
         audit: What was found.
@@ -47,13 +48,13 @@ def audit_sections(audit: Audit, parts: DatasetDict, model: str) -> list[Section
 
 
 def findings(audit: Audit) -> list[str]:
-    """Says what is wrong with the data, in the order of what it does to results: measures, classes, labels, images.
+    """Says what is wrong with the data, ordered by its effect on results: measures, classes, labels, images.
 
     Args:
         audit: What was found.
 
     Returns:
-        Sentences; none for a data set without fault.
+        Sentences; none for a data set without faults.
     """
     images, classes, duplicates = audit.images, audit.classes, audit.duplicates
     found = []
@@ -61,7 +62,7 @@ def findings(audit: Audit) -> list[str]:
         if row["of_train_groups"]:
             found.append(
                 f"{percent(row['of_train_groups'] / row['images'])} of the {row['images']:,} images of {part} show a "
-                f"{_PERSON} that train shows too: what is measured there is too good. Split by group."
+                f"{_PERSON} that train shows too: scores measured there are too high. Split by group."
             )
     is_across = duplicates["part_a"] != duplicates["part_b"]
     if is_across.any():
@@ -74,7 +75,7 @@ def findings(audit: Audit) -> list[str]:
         )
     for label, row in classes[classes["groups"] < MIN_GROUPS].iterrows():
         groups = f" of {row['groups']} {_PERSON if row['groups'] == 1 else _PERSONS}" if row["groups"] else ""
-        found.append(f"{label} has {_count(row['images'], 'image')}{groups}.")
+        found.append(f"{label} has {count(row['images'], 'image')}{groups}.")
     counts = classes.loc[classes["images"] > 0, "images"]
     if counts.max() > MAX_IMBALANCE * counts.min():
         found.append(
@@ -83,38 +84,34 @@ def findings(audit: Audit) -> list[str]:
         )
     if len(audit.contradicting):
         found.append(
-            f"{len(audit.contradicting)} of {_count(len(duplicates), 'pair')} of duplicates have two labels: one of "
+            f"{len(audit.contradicting)} of {count(len(duplicates), 'pair')} of duplicates have two labels: one of "
             "the two is wrong, or the face is between two expressions."
         )
     elif len(duplicates):
-        found.append(f"{_count(len(duplicates), 'pair')} of images are duplicates, all with one label a pair.")
+        found.append(f"{count(len(duplicates), 'pair')} of images are duplicates, each pair with one label.")
     if len(audit.divided):
         found.append(
             f"People are divided on {percent(len(audit.divided) / len(audit.voted))} of {len(audit.voted):,} images "
             f"with votes; on average {percent(audit.voted['agreement'].mean())} of the people gave the label. Train on "
-            "votes, and hold models against one person's accuracy."
+            "votes, and compare models with one person's accuracy."
         )
     if len(audit.doubtful):
         judged = sum(audit.judged.values())
         found.append(
-            f"{_count(len(audit.doubtful), 'label')} of {judged:,} are doubtful "
+            f"{count(len(audit.doubtful), 'label')} of {judged:,} are doubtful "
             f"({percent(len(audit.doubtful) / judged)}): {_most_frequent(audit.doubtful)}."
         )
     if is_uniform := int(images["is_uniform"].sum()):
-        found.append(f"{_count(is_uniform, 'image')} of one colour show nothing.")
+        found.append(f"{count(is_uniform, 'image')} of one colour show nothing.")
     grey = images.groupby("label")["is_grey"].mean()
     if grey.min() < grey.max():
         found.append(
             f"{percent(images['is_grey'].mean())} of the images are grey, from {percent(grey.min())} of "
-            f"{grey.idxmin()} to {percent(grey.max())} of {grey.idxmax()}: a model may take colour for an expression."
+            f"{grey.idxmin()} to {percent(grey.max())} of {grey.idxmax()}: a model may confuse colour and expression."
         )
     if audit.left_out:
         found.append(" ".join(audit.left_out.splitlines()))
     return found
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _most_frequent(doubtful: pd.DataFrame) -> str:
@@ -145,7 +142,7 @@ def _class_blocks(audit: Audit) -> list[Block]:
                 for label, row in table.iterrows()
             ],
             "Labelled images by part. Grey is the share of images without colour."
-            + (f" {_count(unlabelled, 'image')} without a label." if unlabelled else ""),
+            + (f" {count(unlabelled, 'image')} without a label." if unlabelled else ""),
         ),
         Picture("class_balance", figure, "Images of each class in each part."),
     ]
@@ -182,7 +179,7 @@ def _group_blocks(audit: Audit) -> list[Block]:
         return [Paragraph("Every image is a group of its own: the data does not say which film or person it shows.")]
     blocks: list[Block] = [
         Table(
-            ["class", "images", "groups", "images a group", "largest group", "its images", "its share"],
+            ["class", "images", "groups", "images per group", "largest group", "its images", "its share"],
             [
                 [label, row["images"], row["groups"], row["images"] / row["groups"], row["largest_group"],
                  row["largest_group_images"], percent(row["largest_group_images"] / row["images"])]
@@ -194,7 +191,7 @@ def _group_blocks(audit: Audit) -> list[Block]:
             "groups",
             _groups_figure(audit),
             f"Shares of the five largest groups of each class, and of all others in white. Above {percent(MAX_SHARE)} "
-            "(dashed) one group makes the class up.",
+            "(dashed) one group dominates the class.",
         ),
     ]  # fmt: skip
     if len(audit.shared_groups):
@@ -243,8 +240,8 @@ def _duplicate_blocks(audit: Audit, rows: Dataset) -> list[Block]:
                 [*key, int(row["is_exact", "size"]), int(row["is_exact", "sum"]), int(row["is_contradicting", "sum"])]
                 for key, row in table.iterrows()
             ],
-            "Pairs by perceptual hash: the same photograph, also saved anew, resized or of another contrast. Images of "
-            "one colour are left out. report.json lists all pairs.",
+            "Pairs by perceptual hash: the same photograph, even if saved again, resized or of another contrast. "
+            "Images of one colour are left out. report.json lists all pairs.",
         )
     ]
     if len(contradicting):
@@ -258,7 +255,7 @@ def _duplicate_blocks(audit: Audit, rows: Dataset) -> list[Block]:
             Picture(
                 "contradicting_duplicates",
                 image_grid(images, captions, labels, together=2),
-                f"The first {len(shown)} of {_count(len(contradicting), 'pair')} of duplicates with two labels.",
+                f"The first {len(shown)} of {count(len(contradicting), 'pair')} of duplicates with two labels.",
             ),
             Table(
                 ["pair", "a", "label of a", "b", "label of b", "differing bits"],
@@ -278,13 +275,13 @@ def _doubtful_blocks(audit: Audit, rows: Dataset, model: str) -> list[Block]:
         Paragraph(
             f"Each label was judged by logistic regression on the features of {model}, fitted on images of other films "
             "and persons. Doubtful is a label whose image confidently belongs to another class (Northcutt et al., "
-            "Confident Learning, JAIR 2021). Look before anything is changed: a doubtful label may be right, and a "
-            "wrong one may stand out nowhere."
+            "Confident Learning, JAIR 2021). Look before you change anything: a doubtful label may be right, and a "
+            "wrong one may go unnoticed."
         ),
         Paragraph(
-            "If the model was trained on these very labels, its features follow them, mistakes too, and too few are "
-            "found. The default model was trained on FER+, the images of FER2013, and on the wild faces: to audit "
-            "these, name another by --model."
+            "If the model was trained on these very labels, its features follow them, mistakes included, and too few "
+            "are found. The default model was trained on FER+, the images of FER2013, and on the wild faces: to "
+            "audit these, name another by --model."
         ),
         Table(
             ["class", "images", "judged", "doubtful", "share of judged"],
@@ -294,7 +291,7 @@ def _doubtful_blocks(audit: Audit, rows: Dataset, model: str) -> list[Block]:
                 for label, images in audit.classes["images"].items()
                 if images
             ],
-            "Not judged are images of a class that no other film or person shows, or none that could be learnt from.",
+            "Not judged are images of a class that no other film or person shows, or of one that is too rare to learn.",
         ),
     ]  # fmt: skip
     if len(audit.doubtful):
@@ -316,7 +313,7 @@ def _doubtful_blocks(audit: Audit, rows: Dataset, model: str) -> list[Block]:
             Picture(
                 "doubtful_labels",
                 image_grid(images, captions, shown["given"].tolist()),
-                f"The {len(shown)} most doubtful of {_count(len(audit.doubtful), 'label')}, framed in the colour of "
+                f"The {len(shown)} most doubtful of {count(len(audit.doubtful), 'label')}, framed in the colour of "
                 "the label: label and class suggested, with their probabilities.",
             ),
             Table(

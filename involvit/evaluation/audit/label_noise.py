@@ -137,7 +137,7 @@ def doubtful_labels(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFra
         probabilities: Of `out_of_fold_probabilities`.
 
     Returns:
-        A row an image: `row` (0 to N - 1), `given` and `suggested` (class names), `given_probability`,
+        One row per image: `row` (0 to N - 1), `given` and `suggested` (class names), `given_probability`,
         `suggested_probability` and `margin`, the first probability less the second, by which they are ordered.
     """
     confident = confident_classes(labels, probabilities)

@@ -1,4 +1,4 @@
-"""What stands in a data set, and what is wrong with it."""
+"""What is in a data set, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .label_noise import (
 )
 
 MAX_SHARE = 0.3
-"""Above this share, one film or person makes a class up."""
+"""Above this share, one film or person dominates a class."""
 MIN_AGREEMENT = 0.5
-"""Where fewer of the people gave the label, they are divided."""
+"""Where fewer than this share of the people gave the label, they are divided."""
 _GREY_TOLERANCE = 8  # levels between the channels: what JPEG leaves of a grey image
 
 
@@ -36,20 +36,21 @@ class Audit:
     """Tables of what was found.
 
     Args:
-        images: A row an image, the parts one after the other: `part`, `path`, `label` (name of the class, or missing),
-            `group`, `width` and `height` in pixels, `is_grey`, `is_uniform` (one colour all over), and of an image that
-            two or more people labelled `agreement` (share of them who gave the label) and `vote_entropy` (of the votes
-            for the seven classes, in nats); both are missing elsewhere.
-        classes: A row a class, over the labelled images of all parts: `images`, `groups`, `largest_group`,
+        images: One row per image, the parts one after the other: `part`, `path`, `label` (name of the class, or
+            missing), `group`, `width` and `height` in pixels, `is_grey`, `is_uniform` (one colour all over), and of an
+            image that two or more people labelled `agreement` (share of them who gave the label) and `vote_entropy` (of
+            the votes for the seven classes, in nats); both are missing elsewhere.
+        classes: One row per class, over the labelled images of all parts: `images`, `groups`, `largest_group`,
             `largest_group_images`.
-        shared_groups: A row a part but train: `images`, and `of_train_groups`, those of a film or person of train.
-        duplicates: A row a pair: `row_a` (of `images`), `part_a`, `path_a`, `label_a`, the same of b, `distance` (of
-            256 hash bits, those that differ), `is_exact` (the same pixels), `is_contradicting` (two labels). Images of
-            one colour are left out.
+        shared_groups: One row per part except train: `images`, and `of_train_groups`, those of a film or person that
+            train shows too.
+        duplicates: One row per pair: `row_a` (of `images`), `part_a`, `path_a`, `label_a`, the same of b, `distance`
+            (of 256 hash bits, those that differ), `is_exact` (the same pixels), `is_contradicting` (two labels). Images
+            of one colour are left out.
         doubtful: See `doubtful_labels`; `row` is one of `images`, of which it has `part` and `path` too.
         joint: See `confident_joint`.
         judged: For each class the number of its images that were judged, since other films or persons show it too.
-        left_out: What could not be read, a line each; empty if all could.
+        left_out: What could not be read, one line each; empty if all could.
     """
 
     images: pd.DataFrame
@@ -70,7 +71,7 @@ class Audit:
 
     @property
     def sizes(self) -> pd.DataFrame:
-        """A row a part: images, least, median and largest width and height, shares, and the number of one colour."""
+        """One row per part: images, least, median and largest width and height, shares, number of one colour."""
         rows = {}
         for part, images in self.images.groupby("part", sort=False):
             quantiles = images[["width", "height"]].quantile([0, 0.5, 1]).round().astype(int)
@@ -104,7 +105,7 @@ class Audit:
 
     @property
     def agreement(self) -> pd.DataFrame:
-        """A row a class with votes: `images`, mean `agreement` and `vote_entropy`, and how many are `divided`."""
+        """One row per class with votes: `images`, mean `agreement` and `vote_entropy`, and how many are `divided`."""
         by_class = self.voted.groupby("label")
         table = by_class[["agreement", "vote_entropy"]].mean()
         table.insert(0, "images", by_class.size())
@@ -136,7 +137,7 @@ class Audit:
 
 
 def audit(parts: DatasetDict, classifier: TorchClassifier) -> Audit:
-    """Looks a data set through.
+    """Examines a data set.
 
     Args:
         parts: What `load_fer_dataset` returns.

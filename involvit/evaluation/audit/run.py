@@ -1,4 +1,4 @@
-"""`involvit audit`: what stands in a data set and what is wrong with it, as a report."""
+"""`involvit audit`: what is in a data set and what is wrong with it, as a report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataset_script import load_fer_dataset
 
 from ...prediction.classifier import load_classifier
 from ...prediction.torch_classifier import TorchClassifier
-from ...reports.blocks import check_report_folder, write_report
+from ...reports.writer import check_report_folder, write_report
 from .document import audit_sections
 from .measure import audit
 
@@ -19,10 +19,10 @@ def audit_data(data: str, model: str | None, out: Path, overwrite: bool, command
 
     Args:
         data: See `load_fer_dataset`.
-        model: Folder or Hub id of the model whose features tell doubtful labels, by default that of the package.
+        model: Folder or Hub id of the model whose features find doubtful labels, by default that of the package.
         out: Folder of the report.
-        overwrite: Whether a report that stands there is replaced.
-        command: The command line, to be shown.
+        overwrite: Whether a report that is already there is replaced.
+        command: The command line, for the report.
         **load_arguments: Of `load_fer_dataset`.
 
     Returns:
@@ -36,7 +36,7 @@ def audit_data(data: str, model: str | None, out: Path, overwrite: bool, command
     check_report_folder(out, overwrite)
     classifier = load_classifier(model)
     if not isinstance(classifier, TorchClassifier):
-        raise ValueError(f"{model} answers no features, only classes; name the folder or Hub id of a model by --model")
+        raise ValueError(f"{model} gives no features, only classes; name the folder or Hub id of a model by --model")
     parts = load_fer_dataset(data, **load_arguments)
     found = audit(parts, classifier)
     sections = audit_sections(found, parts, classifier.name)

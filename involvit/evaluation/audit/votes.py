@@ -7,8 +7,9 @@ from datasets import Dataset
 from dataset_script.votes import ANSWERS
 
 from ...pixels import to_rgb
-from ...reports.blocks import Block, Picture, Table, percent
+from ...reports.blocks import Block, Picture, Table
 from ...reports.figures import image_grid
+from ...reports.numbers import percent
 from .measure import MIN_AGREEMENT, Audit
 
 _SHOWN = 24

@@ -12,38 +12,21 @@ import numpy as np
 from dataset_script import LABELS
 
 from ...pixels import to_rgb
-from ...reports.blocks import (
-    Bullets,
-    Paragraph,
-    Picture,
-    Section,
-    Table,
-    interval,
-    p_value,
-    percent,
-    points,
-    points_interval,
-)
-from ...reports.figures import image_grid
-from ..published import PUBLISHED_ROWS
-from .figures import (
-    accuracy_figure,
-    confusion_figure,
-    precision_recall_figure,
-    reliability_figure,
-    roc_figure,
-)
+from ...reports.blocks import Block, Bullets, Paragraph, Picture, Section, Table
+from ...reports.figures import confusion_figure, image_grid
+from ...reports.numbers import decimal, interval, p_value, percent, points, points_interval
+from ...reports.published import PUBLISHED_ROWS
+from ...reports.score_tables import SCORES, has_votes, per_class_table, vote_blocks
+from .figures import accuracy_figure, precision_recall_figure, reliability_figure, roc_figure
 from .measure import Comparison, ModelMeasurements
-from .votes import CALIBRATION_NOTE, has_votes, vote_section
 
-SCORES = {
-    "accuracy": "Accuracy",
-    "macro_precision": "Macro precision",
-    "macro_recall": "Macro recall",
-    "macro_f1": "Macro F1",
-}
 _MISTAKES = 18
 _EXTREMES = 5
+_CALIBRATION_NOTE = (
+    "All of this takes the majority for the truth. A model that says 60% where 6 of 10 people agree is right about the "
+    "people; but as the majority is right every time by definition, the model looks underconfident here. Whether its "
+    "probabilities are shares of people is shown by the cross-entropy to the votes, above."
+)
 
 
 def evaluation_sections(
@@ -57,10 +40,11 @@ def evaluation_sections(
         rows: The faces, see `load_faces`.
         data: What they are, in words.
     """
+    metrics = {name: model.metrics for name, model in models.items()}
     return [
         _results(models, rows, data),
         *([_comparisons(comparisons, rows)] if comparisons else []),
-        *([vote_section(models)] if has_votes(models) else []),
+        *([Section("Against what people say", vote_blocks(metrics))] if _are_voted(models) else []),
         _per_class(models),
         _calibration(models),
         _curves(models),
@@ -72,7 +56,7 @@ def evaluation_sections(
 def evaluation_results(
     models: Mapping[str, ModelMeasurements], comparisons: Sequence[Comparison], rows: datasets.Dataset, data: str
 ) -> dict[str, Any]:
-    """Returns the figures at full precision, for `report.json`; arguments as of `evaluation_sections`."""
+    """Returns the results at full precision, for `report.json`; the arguments are those of `evaluation_sections`."""
     return {
         "data": data,
         "num_images": len(rows),
@@ -113,8 +97,8 @@ def _results(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset, da
     unit = f"{groups:,} persons or films, each drawn as a whole" if groups < len(rows) else "images"
     blocks = [
         Paragraph(
-            f"Measured on {len(rows):,} images: {data}. The intervals in brackets are of 95%, by 2,000 bootstrap "
-            f"samples of the {unit}; macro averages weigh each class alike."
+            f"Measured on {len(rows):,} images: {data}. The 95% intervals in brackets are from 2,000 bootstrap "
+            f"samples of the {unit}; macro averages give each class the same weight."
         ),
         Table(
             ("Method", "Data", *SCORES.values()),
@@ -123,14 +107,14 @@ def _results(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset, da
                     (name, data, *(interval(model.metrics[key], model.metrics["intervals"][key]) for key in SCORES))
                     for name, model in models.items()
                 ),
-                ("always the largest class", data, percent(share)[:-1], None, None, None),
+                ("always the largest class", data, percent(share, ""), None, None, None),
                 *(
-                    (method, "SFEW, published", *(None if value is None else f"{100 * value:.1f}" for value in values))
+                    (method, "SFEW, published", *(percent(value, "") for value in values))
                     for method, values in PUBLISHED_ROWS.items()
                 ),
             ],
-            "In per cent. The published rows are others' figures on SFEW (Z. Liu, table 1): comparable only with that "
-            "data and that split.",
+            "In percent; macro averages. The published rows are from others, on SFEW (Z. Liu, table 1): comparable "
+            "only with that data and that split.",
         ),
         Picture(
             "accuracy",
@@ -158,7 +142,7 @@ def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> S
             )
         else:
             sentences.append(
-                f"{comparison.first} and {comparison.second} cannot be told apart on these images: the "
+                f"{comparison.first} and {comparison.second} do not differ significantly on these images: the "
                 f"difference could be anything from {points(difference.low)} to {points(difference.high)} points of "
                 f"accuracy."
             )
@@ -194,7 +178,7 @@ def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> S
                 "First less second on the same images. The first two tests are paired bootstraps of 2,000 samples, "
                 "the last one is McNemar's, exact. Each p is two-sided and corrected by Holm over the pairs of models."
                 + (
-                    " McNemar's test takes images for independent, which those of one person are not: trust the others."
+                    " McNemar's test treats images as independent, which those of one person are not: trust the others."
                     if with_groups
                     else ""
                 ),
@@ -204,29 +188,14 @@ def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> S
 
 
 def _per_class(models: Mapping[str, ModelMeasurements]) -> Section:
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     for number, (name, model) in enumerate(models.items(), start=1):
-        per_class = model.metrics["per_class"]
+        areas = {
+            "ROC area": {label: curve.roc_auc for label, curve in model.curves.items()},
+            "Average precision": {label: curve.average_precision for label, curve in model.curves.items()},
+        }
         blocks += [
-            Table(
-                ("Class", "Images", "Precision", "Recall", "F1", "ROC area", "Average precision"),
-                [
-                    (
-                        label,
-                        values["support"],
-                        values["precision"],
-                        values["recall"],
-                        values["f1"],
-                        *(
-                            (model.curves[label].roc_auc, model.curves[label].average_precision)
-                            if label in model.curves
-                            else (None, None)
-                        ),
-                    )
-                    for label, values in per_class.items()
-                ],
-                f"{name}, each class against the rest.",
-            ),
+            per_class_table(model.metrics, f"{name}, each class against the rest.", further=areas),
             Picture(
                 f"confusion_{number}",
                 confusion_figure(model.metrics["confusion_matrix"], LABELS, name),
@@ -241,18 +210,18 @@ def _calibration(models: Mapping[str, ModelMeasurements]) -> Section:
     lines = []
     for name, model in models.items():
         lines.append((name, "as it is", *(model.metrics[key] for key in names), None))
-        temperatures = f"{np.mean(model.temperatures):.2f}" if model.temperatures else None
-        lines.append((name, "scaled", *(model.scaled_metrics[key] for key in names), temperatures))
+        temperature = decimal(np.mean(model.temperatures), 2) if model.temperatures else None
+        lines.append((name, "scaled", *(model.scaled_metrics[key] for key in names), temperature))
     return Section(
         "Can its probabilities be trusted?",
         [
-            *([Paragraph(CALIBRATION_NOTE)] if has_votes(models) else []),
+            *([Paragraph(_CALIBRATION_NOTE)] if _are_voted(models) else []),
             Table(
                 ("Model", "Probabilities", "ECE", "Brier score", "Negative log-likelihood", "Temperature"),
                 lines,
                 "Lower is better. ECE: expected calibration error, 15 bins. Scaled: by the temperature that suits the "
-                "images of other persons or films (five folds; their mean is given), so no image judges itself. A "
-                "temperature above 1 means that the model is too sure of itself.",
+                "images of other persons or films (five folds; their mean is shown), so no image judges itself. A "
+                "temperature above 1 means that the model is overconfident.",
             ),
             Picture(
                 "reliability",
@@ -260,7 +229,7 @@ def _calibration(models: Mapping[str, ModelMeasurements]) -> Section:
                     {name: (model.reliability, model.scaled_reliability) for name, model in models.items()}
                 ),
                 "Accuracy against confidence, and how many images have that confidence. Below the dotted line a model "
-                "is too sure of itself.",
+                "is overconfident.",
             ),
         ],
     )
@@ -271,11 +240,11 @@ def _curves(models: Mapping[str, ModelMeasurements]) -> Section:
     return Section(
         "Each class against the rest",
         [
-            Picture("roc", roc_figure(curves), "ROC curves of each class; in the legend the area below."),
+            Picture("roc", roc_figure(curves), "ROC curves of each class; the legend gives the area below."),
             Picture(
                 "precision_recall",
                 precision_recall_figure(curves),
-                "Precision-recall curves of each class; in the legend the average precision.",
+                "Precision-recall curves of each class; the legend gives the average precision.",
             ),
         ],
     )
@@ -283,12 +252,12 @@ def _curves(models: Mapping[str, ModelMeasurements]) -> Section:
 
 def _mistakes(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> Section:
     references = np.array(rows["label"][:])
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     for number, (name, model) in enumerate(models.items(), start=1):
         confidence = model.probabilities.max(axis=1)
         wrong = np.flatnonzero(model.answers != references)
         if not len(wrong):
-            blocks.append(Paragraph(f"{name} makes none."))
+            blocks.append(Paragraph(f"{name} makes no mistakes."))
             continue
         surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
         texts = [
@@ -299,15 +268,14 @@ def _mistakes(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -
             Picture(
                 f"mistakes_{number}",
                 image_grid(images, texts, [LABELS[references[row]] for row in surest]),
-                f"{name}: the {len(surest)} of its {len(wrong):,} mistakes that it was surest of. Some of them are "
-                "wrong labels.",
+                f"{name}: the {len(surest)} most confident of its {len(wrong):,} mistakes. Some may be wrong labels.",
             )
         )
     return Section("The most confident mistakes", blocks)
 
 
 def _speed(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> Section:
-    blocks: list[Any] = [
+    blocks: list[Block] = [
         Table(
             ("Model", "Images/s in batches", "One image: median, ms", "95th percentile, ms"),
             [
@@ -340,6 +308,10 @@ def _speed(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> S
             )
         )
     return Section("Speed", blocks)
+
+
+def _are_voted(models: Mapping[str, ModelMeasurements]) -> bool:
+    return all(has_votes(model.metrics) for model in models.values())
 
 
 def _largest_class_share(rows: datasets.Dataset) -> float:

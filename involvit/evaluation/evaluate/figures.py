@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from dataset_script import LABELS
 
@@ -49,31 +47,6 @@ def accuracy_figure(metrics: Mapping[str, Mapping], largest_class_share: float) 
     return figure
 
 
-def confusion_figure(confusion: ArrayLike, labels: Sequence[str], title: str) -> Figure:
-    """Draws a confusion matrix: images in figures, share of the true class as colour and in per cent.
-
-    Args:
-        confusion: A row a true class, a column an answer; [C, C].
-        labels: Names of the classes.
-        title: Stands above.
-    """
-    confusion = np.asarray(confusion)
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = new_figure(7, 6)
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*confusion.shape):
-        text = f"{confusion[row, column]}\n{shares[row, column]:.0%}" if confusion[row].any() else "0"
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, fontsize=11)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
-    return figure
-
-
 def reliability_figure(models: Mapping[str, tuple[Reliability, Reliability]]) -> Figure:
     """Draws accuracy against confidence, before and after temperature scaling, with the number of images below.
 
@@ -98,7 +71,7 @@ def reliability_figure(models: Mapping[str, tuple[Reliability, Reliability]]) ->
 
 
 def roc_figure(models: Mapping[str, Mapping[str, ClassCurves]]) -> Figure:
-    """Draws the ROC curve of each class, a panel a model; the area is in the legend."""
+    """Draws the ROC curve of each class, one panel per model; the area is in the legend."""
     figure, panels = _panels(len(models))
     for axes, (name, curves) in zip(panels, models.items(), strict=False):
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
@@ -111,7 +84,7 @@ def roc_figure(models: Mapping[str, Mapping[str, ClassCurves]]) -> Figure:
 
 
 def precision_recall_figure(models: Mapping[str, Mapping[str, ClassCurves]]) -> Figure:
-    """Draws the precision-recall curve of each class, a panel a model; the average precision is in the legend."""
+    """Draws the precision-recall curve of each class, one panel per model; the average precision is in the legend."""
     figure, panels = _panels(len(models))
     for axes, (name, curves) in zip(panels, models.items(), strict=False):
         for label, curve in curves.items():

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dataset_script import LABELS
 
+from ...training.metric import fer_metric
 from ..calibration import Reliability, cross_fitted_temperature, reliability
 from ..curves import ClassCurves, class_curves
-from ..fer_metric import fer_metric
 from ..predictions import Speed
 from ..statistics import (
     BOOTSTRAP_SAMPLES,
@@ -33,7 +33,7 @@ class ModelMeasurements:
 
     Args:
         metrics: Result of the `fer_report` metric, with intervals.
-        scaled_metrics: The same of the probabilities after temperature scaling (see `cross_fitted_temperature`).
+        scaled_metrics: The same for the probabilities after temperature scaling (see `cross_fitted_temperature`).
         temperatures: Of each fold of the scaling.
         reliability: Of the probabilities as they are.
         scaled_reliability: Of the scaled ones.
@@ -76,7 +76,7 @@ def measure_model(
         speed: What was timed of it.
         samples: Bootstrap samples of the intervals.
         seed: Of the bootstrap.
-        votes: How people's votes are spread over the classes, [N, 7], where the data says so.
+        votes: How people's votes are spread over the classes, [N, 7], where the data has votes.
         vote_counts: How many people gave each answer, `None` where nobody counted, [N, 7 or more]; likewise.
     """
     scaled, temperatures = cross_fitted_temperature(probabilities, references, groups)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reports.blocks import check_report_folder, write_report
+from ...reports.writer import check_report_folder, write_report
 from ..named_models import load_models
 from ..predictions import class_order, describe_data, load_faces, measure_speed, predict
 from .document import evaluation_results, evaluation_sections
@@ -39,8 +39,8 @@ def evaluate_models(
         The path of `report.html`.
 
     Raises:
-        OSError: If data or a model is not there, or `out` cannot be written.
-        ValueError: If data, a model or the two together cannot be used.
+        OSError: If the data or a model is missing, or `out` cannot be written.
+        ValueError: If the data, a model, or the two together cannot be used.
     """
     check_report_folder(out, overwrite)
     classifiers = load_models(models)

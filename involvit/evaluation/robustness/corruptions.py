@@ -22,7 +22,7 @@ OCCLUSION, POSE, QUALITY, LIGHT = FAMILIES = ("occlusion", "pose", "image qualit
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil an image, from mild to strong.
+    """One way to degrade an image, from mild to strong.
 
     Attributes:
         name: In reports and results.
@@ -187,7 +187,7 @@ CORRUPTIONS = (
 
 
 def resize_face(image: np.ndarray) -> np.ndarray:
-    """Brings an image, RGB, uint8 [H, W, 3], to [`SIDE`, `SIDE`, 3], at which all is measured, clean images too."""
+    """Resizes an image, RGB, uint8 [H, W, 3], to [`SIDE`, `SIDE`, 3], at which all is measured, clean images too."""
     interpolation = cv2.INTER_AREA if min(image.shape[:2]) > SIDE else cv2.INTER_LINEAR
     return cv2.resize(image, (SIDE, SIDE), interpolation=interpolation)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from dataset_script.rendered.rendered_faces import rendered_faces
 
-from ...reports.blocks import Bullets, Paragraph, Picture, Section, Table, interval, p_value, percent, points_interval
+from ...reports.blocks import Bullets, Paragraph, Picture, Section, Table
 from ...reports.figures import new_figure, series_style, tidy
+from ...reports.numbers import count, interval, p_equals, p_value, percent, points_interval
 from .corruptions import SEVERITIES, SIDE, Corruption, corrupt
 from .measure import OVERALL, Comparison, Estimate, Measurement, ModelRobustness, TestedDifference
 
@@ -32,7 +35,7 @@ def robustness_sections(
         measurement: Which answers are right.
         summary: Of `summarize`.
         comparisons: Of `compare`.
-        data: What was measured on, in words.
+        data: What they were measured on, in words.
         seed: Of the corruptions.
     """
     corruptions = measurement.corruptions
@@ -45,30 +48,51 @@ def robustness_sections(
     ]
 
 
+def robustness_results(
+    measurement: Measurement,
+    summary: Mapping[str, ModelRobustness],
+    comparisons: Sequence[Comparison],
+    data: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Returns the results at full precision, for `report.json`; the arguments are those of `robustness_sections`."""
+    shown = ("name", "family", "description", "parameter", "values")
+    return {
+        "data": data,
+        "images": len(measurement.groups),
+        "groups": len(set(measurement.groups)),
+        "seed": seed,
+        "image_side": SIDE,
+        "corruptions": [{name: getattr(corruption, name) for name in shown} for corruption in measurement.corruptions],
+        "models": {model: asdict(robustness) for model, robustness in summary.items()},
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+    }
+
+
 def _method(measurement: Measurement, data: str, seed: int) -> list[Paragraph | Bullets]:
     images, groups = len(measurement.groups), len(set(measurement.groups))
     return [
         Paragraph(
-            f"{_number(len(measurement.clean), 'model')} classified {_number(images, 'image')} in "
-            f"{_number(groups, 'group')} ({data}), clean and under "
-            f"{_number(len(measurement.corruptions), 'corruption')} at {SEVERITIES} severities each. "
+            f"{count(len(measurement.clean), 'model')} classified {count(images, 'image')} in "
+            f"{count(groups, 'group')} ({data}), clean and under "
+            f"{count(len(measurement.corruptions), 'corruption')} at {SEVERITIES} severities each. "
             f"All models saw the same corrupted images."
         ),
         Bullets(
             [
                 f"Each image is first resized to {SIDE} x {SIDE} pixels, the clean ones too, so that a severity means "
                 "the same for all data.",
-                "The strength of a corruption is fixed by its severity; place, side, sign and noise are random. "
-                f"They follow from the seed, {seed}, the corruption and the image's number.",
-                "Bars, glasses, hand and mask lie where faces framed as in FER2013 have eyes and mouth. On data framed "
-                "otherwise they cover other parts of the face.",
+                "The severity fixes the strength of a corruption; place, side, sign and noise are random. They follow "
+                f"from the seed, {seed}, the corruption and the image's number.",
+                "Bars, glasses, hand and mask lie where faces framed as in FER2013 have eyes and mouth. On data "
+                "framed differently they cover other parts of the face.",
                 "Severities of different corruptions are not of equal strength: compare models, not corruptions.",
                 "Intervals are 95% bootstrap intervals that draw whole groups; p-values are corrected by Holm's method "
                 "over all tests of this report.",
                 "The drop is clean accuracy less the mean accuracy under corruptions. A model is called more robust "
                 "than another if its drop is smaller and its accuracy under corruptions is not.",
-                "A model may have met a corruption as an augmentation in training. A difference between models is one "
-                "of architecture only where their training was the same.",
+                "A model may have seen a corruption as an augmentation in training. A difference between models is due "
+                "to their architecture only if they were trained in the same way.",
             ]
         ),
     ]
@@ -88,9 +112,9 @@ def _score_table(summary: Mapping[str, ModelRobustness]) -> Table:
         for name, model in summary.items()
     ]
     caption = (
-        "Mean corruption score: mean accuracy over all corruptions and severities. Retained: this score by the clean "
-        "accuracy. mCE: the errors of all severities by those of the first model, averaged over the corruptions "
-        "(Hendrycks and Dietterich, 2019); lower is better. In brackets: 95% intervals."
+        "Mean corruption score: mean accuracy over all corruptions and severities. Retained: this score divided by the "
+        "clean accuracy. mCE: the errors of all severities divided by those of the first model, averaged over "
+        "corruptions (Hendrycks and Dietterich, 2019); lower is better. In brackets: 95% intervals."
     )
     return Table(header, rows, caption)
 
@@ -116,7 +140,7 @@ def _families(
         "Mean accuracy over the corruptions of a family and their severities.",
     )
     if not comparisons:
-        return [scores, Paragraph("Name a second model to have the two compared.")]
+        return [scores, Paragraph("Name a second model to compare the two.")]
     differences = Table(
         ["family", "model", "accuracy, points", "p", "drop, points", "p"],
         [
@@ -156,9 +180,8 @@ def _verdict(comparison: Comparison, first: str) -> str:
 
 
 def _tested(difference: TestedDifference) -> str:
-    p = p_value(difference.corrected_p_value)
     gap = points_interval(difference.value, difference.low, difference.high)
-    return f"{gap} points, p {p if p.startswith('<') else '= ' + p}"
+    return f"{gap} points, {p_equals(difference.corrected_p_value)}"
 
 
 def _condition_table(summary: Mapping[str, ModelRobustness], corruptions: Sequence[Corruption]) -> Table:
@@ -242,7 +265,3 @@ def _sheet_line(image: np.ndarray, corruption: Corruption, seed: int) -> np.ndar
 
 def _interval(estimate: Estimate) -> str:
     return interval(estimate.value, (estimate.low, estimate.high))
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,22 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from ...prediction.classifier import Classifier
 from ...pixels import to_rgb
-from ..predictions import class_order
+from ...prediction.classifier import Classifier
+from ..predictions import BATCH_SIZE, class_order, classify
 from ..statistics import BOOTSTRAP_SAMPLES, holm, paired_bootstrap
 from .corruptions import CORRUPTIONS, SEVERITIES, Corruption, corrupt, resize_face
 
 OVERALL = "all corruptions"
-
-_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Which answers are right.
 
-    Attributes:
+    Args:
         corruptions: What was measured.
         groups: Person or film of each image.
         clean: Model -> on the images as they are, bool [images].
@@ -61,7 +59,7 @@ class Estimate:
 class ModelRobustness:
     """What corruptions do to one model. Shares are 0 to 1.
 
-    Attributes:
+    Args:
         clean: Accuracy on the images as they are.
         accuracy: Corruption -> accuracy at severity 1 to 5.
         scores: `OVERALL` or family -> mean accuracy over its corruptions and severities; that of `OVERALL` is the mean
@@ -87,7 +85,7 @@ class ModelRobustness:
 class TestedDifference(Estimate):
     """A difference with its 95% interval.
 
-    Attributes:
+    Args:
         p_value: Of "there is none", two-sided.
         corrected_p_value: The same after Holm's correction over all tests of the report.
     """
@@ -100,7 +98,7 @@ class TestedDifference(Estimate):
 class Comparison:
     """A model less the first model.
 
-    Attributes:
+    Args:
         model: The model.
         scope: `OVERALL` or a family.
         accuracy: The difference in mean accuracy over corruptions and severities.
@@ -119,7 +117,7 @@ def measure_robustness(
     corruptions: Sequence[Corruption] = CORRUPTIONS,
     seed: int = 0,
 ) -> Measurement:
-    """Lets all models classify the same corrupted images.
+    """Has all models classify the same corrupted images.
 
     Args:
         classifiers: Name -> model.
@@ -135,30 +133,25 @@ def measure_robustness(
     clean = {name: np.empty(len(rows), bool) for name in classifiers}
     corrupted = {name: np.empty((len(corruptions), SEVERITIES, len(rows)), bool) for name in classifiers}
 
-    def classify(images: list[np.ndarray], batch: slice) -> dict[str, NDArray[np.bool_]]:
-        right = {}
-        for name, classifier in classifiers.items():
-            probabilities = np.asarray(classifier(images))
-            if not np.isfinite(probabilities).all():
-                raise ValueError(f"{name} answers values that are not finite; its weights are damaged")
-            right[name] = probabilities[:, orders[name]].argmax(axis=1) == labels[batch]
+    def right_answers(images: list[np.ndarray], batch: slice) -> dict[str, NDArray[np.bool_]]:
+        answers = {name: classify(model, images, name, orders[name]) for name, model in classifiers.items()}
         bar.update(len(images))
-        return right
+        return {name: scores.argmax(axis=1) == labels[batch] for name, scores in answers.items()}
 
     # Batch by batch, so that images are decoded once and never all in memory.
     total = len(rows) * (1 + len(corruptions) * SEVERITIES)
     with tqdm(total=total, desc="corrupted images", unit="image", disable=None, leave=False) as bar:
-        for start in range(0, len(rows), _BATCH_SIZE):
-            batch = slice(start, start + _BATCH_SIZE)
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
             images = [resize_face(to_rgb(image)) for image in rows[batch]["image"]]
-            for name, right in classify(images, batch).items():
+            for name, right in right_answers(images, batch).items():
                 clean[name][batch] = right
             for place, corruption in enumerate(corruptions):
                 for severity in range(1, SEVERITIES + 1):
                     changed = [
                         corrupt(image, corruption, severity, seed, index) for index, image in enumerate(images, start)
                     ]
-                    for name, right in classify(changed, batch).items():
+                    for name, right in right_answers(changed, batch).items():
                         corrupted[name][place, severity - 1, batch] = right
     return Measurement(corruptions, rows["group"][:], clean, corrupted)
 

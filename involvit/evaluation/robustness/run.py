@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...reports.blocks import check_report_folder, write_report
+from ...reports.writer import check_report_folder, write_report
 from ..named_models import load_models
 from ..predictions import describe_data, load_faces
-from .corruptions import SIDE
-from .document import robustness_sections
+from .document import robustness_results, robustness_sections
 from .measure import compare, measure_robustness, summarize
 
 
@@ -32,7 +30,7 @@ def evaluate_robustness(
         data: See `load_faces`.
         part: See `load_faces`.
         out: Folder of the report.
-        overwrite: Whether a report that stands there is replaced.
+        overwrite: Whether a report that is already there is replaced.
         command: The command line that makes the report again.
         seed: Of the split, the corruptions and the bootstrap.
         **load_arguments: See `load_faces`.
@@ -42,7 +40,7 @@ def evaluate_robustness(
 
     Raises:
         FileExistsError: See `write_report`.
-        FileNotFoundError: If a model or the data is not there.
+        FileNotFoundError: If a model or the data is missing.
         ValueError: If the seed is negative, or a model or the data cannot be used.
     """
     check_report_folder(out, overwrite)
@@ -53,24 +51,8 @@ def evaluate_robustness(
     measurement = measure_robustness(classifiers, rows, seed=seed)
     summary, comparisons = summarize(measurement, seed), compare(measurement, seed)
     name = describe_data(data, part, load_arguments.get("split"))
-    results = {
-        "data": name,
-        "images": len(rows),
-        "groups": len(set(measurement.groups)),
-        "seed": seed,
-        "image_side": SIDE,
-        "corruptions": [
-            {
-                "name": corruption.name,
-                "family": corruption.family,
-                "description": corruption.description,
-                "parameter": corruption.parameter,
-                "values": corruption.values,
-            }
-            for corruption in measurement.corruptions
-        ],
-        "models": {model: {"classifier": classifiers[model].name, **asdict(summary[model])} for model in summary},
-        "comparisons": [asdict(comparison) for comparison in comparisons],
-    }
     sections = robustness_sections(measurement, summary, comparisons, name, seed)
+    results = robustness_results(measurement, summary, comparisons, name, seed)
+    for model, classifier in classifiers.items():
+        results["models"][model]["classifier"] = classifier.name
     return write_report(out, f"Robustness of {', '.join(summary)}", command, sections, results, overwrite)

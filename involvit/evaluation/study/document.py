@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
 
-from ...reports.blocks import Bullets, Paragraph, Picture, Section, Table, p_value, percent, points
+from ...reports.blocks import Bullets, Paragraph, Picture, Section, Table
 from ...reports.figures import new_figure, series_style, tidy
-from ..published import PUBLISHED_ROWS
+from ...reports.numbers import p_equals, p_value, percent, points_interval
+from ...reports.published import PUBLISHED_ROWS
 from .measure import LEAKS, TESTED
 from .plan import BASELINE
 
@@ -40,7 +41,7 @@ def study_sections(
     Args:
         runs: See `read_runs`.
         summary: See `summarize`.
-        comparisons: See `compare_variants`; empty where fusion stands alone.
+        comparisons: See `compare_variants`; empty where fusion is the only variant.
         leak: See `measure_leak`; empty where no two splits can be compared.
 
     Returns:
@@ -50,7 +51,7 @@ def study_sections(
         Table(
             ["Variant", "Split", "Runs", *(_capital(name) for name in _NAMES.values()), "Parameters, M", "Images/s"],
             [_mean_cells(row) for row in summary.to_dict("records")],
-            "Mean ± standard deviation over runs, per cent; images/s are of training.",
+            "Mean ± standard deviation over runs, in percent; images/s are those of training.",
         ),
         Picture(
             "runs",
@@ -107,7 +108,7 @@ def _statements(runs: pd.DataFrame, summary: pd.DataFrame, comparisons: pd.DataF
         f"Pearson's exact 95% interval).",
     ]
     if summary["accuracy_deviation"].isna().any() or pd.concat([comparisons, leak])["p_value"].isna().any():
-        statements.append("A dash stands where a single run or seed gives no deviation and no test: raise --repeats.")
+        statements.append("A dash means that a single run or seed gives no deviation and no test: raise --repeats.")
     return statements
 
 
@@ -115,7 +116,7 @@ def _leak_statements(runs: pd.DataFrame, leak: pd.DataFrame) -> list[str]:
     first = runs["variant"].iloc[0]
     return [
         f"With the variant {first}, the split {row['split']} gains {_difference(row)} points of accuracy over the "
-        f"person-disjoint {row['disjoint']} (seeds: {row['pairs']}, {_p_equals(row['p_value'])})."
+        f"person-disjoint {row['disjoint']} (seeds: {row['pairs']}, {p_equals(row['p_value'])})."
         for row in leak[(leak["metric"] == "accuracy") & (leak["variant"] == first)].to_dict("records")
     ] or [_no_leak(runs)]
 
@@ -125,7 +126,7 @@ def _comparison_statements(comparisons: pd.DataFrame) -> list[str]:
     if tested.empty:
         return []
     found = [
-        f"{row['variant']} on {row['split']}, {_NAMES[row['metric']]} {_difference(row)} ({_p_equals(row['p_holm'])})"
+        f"{row['variant']} on {row['split']}, {_NAMES[row['metric']]} {_difference(row)} ({p_equals(row['p_holm'])})"
         for row in tested[tested["p_holm"] < _SIGNIFICANT].to_dict("records")
     ]
     corrected = f"After Holm's correction for {len(tested)} comparisons"
@@ -210,12 +211,7 @@ def _test_cells(row: dict[str, Any], names: Sequence[str]) -> list[Any]:
 
 
 def _difference(row: dict[str, Any]) -> str:
-    bounds = "" if np.isnan(row["low"]) else f" [{points(row['low'])}, {points(row['high'])}]"
-    return points(row["difference"]) + bounds
-
-
-def _p_equals(value: float) -> str:
-    return f"p = {p_value(value)}".replace("= <", "< ")
+    return points_interval(row["difference"], row["low"], row["high"])
 
 
 def _no_leak(runs: pd.DataFrame) -> str:

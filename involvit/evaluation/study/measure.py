@@ -27,8 +27,8 @@ def read_runs(folder: Path) -> pd.DataFrame:
         folder: That of all runs, with `VARIANT/SPLIT/RUN/report.json`.
 
     Returns:
-        A row a run, by variant, split, seed and fold: `variant`, `split`, `seed`, `fold`, `accuracy`, `macro_f1`,
-        `macro_precision`, `macro_recall`, `expected_calibration_error` (all 0 to 1), `train_images`,
+        One row per run, sorted by variant, split, seed and fold: `variant`, `split`, `seed`, `fold`, `accuracy`,
+        `macro_f1`, `macro_precision`, `macro_recall`, `expected_calibration_error` (all 0 to 1), `train_images`,
         `evaluated_images`, `evaluated_on` (validation or test), `largest_class_share` (0 to 1), `parameters` and
         `training_images_per_s`.
     """
@@ -59,8 +59,8 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         runs: See `read_runs`.
 
     Returns:
-        A row a variant and split: `variant`, `split`, `runs`, of each metric the mean under its name and the standard
-        deviation over runs as `NAME_deviation` (n - 1 in the denominator, NaN for one run), and the means of
+        One row per variant and split: `variant`, `split`, `runs`, of each metric the mean under its name and the
+        standard deviation over runs as `NAME_deviation` (n - 1 in the denominator, NaN for one run), and the means of
         `parameters` and `training_images_per_s`.
     """
     groups = runs.groupby(["variant", "split"], sort=False)
@@ -81,9 +81,9 @@ def compare_variants(runs: pd.DataFrame) -> pd.DataFrame:
         runs: See `read_runs`.
 
     Returns:
-        A row a metric, variant and split: `metric`, `variant`, `split`, `pairs`, `difference` (variant less fusion),
-        `low` and `high` (its 95% interval), `p_value`, and `p_holm`, corrected over all rows. NaN where there is one
-        pair only.
+        One row per metric, variant and split: `metric`, `variant`, `split`, `pairs`, `difference` (variant less
+        fusion), `low` and `high` (its 95% interval), `p_value`, and `p_holm`, corrected over all rows. NaN where there
+        is one pair only.
     """
     keys = ["split", "seed", "fold"]
     of_fusion = runs[runs["variant"] == BASELINE].set_index(keys)
@@ -107,7 +107,7 @@ def measure_leak(runs: pd.DataFrame) -> pd.DataFrame:
         runs: See `read_runs`. Those measured on a test part, which no split touches, are left out.
 
     Returns:
-        A row a metric, pair of `LEAKS` and variant: `metric`, `variant`, `split`, `disjoint`, `pairs` (seeds),
+        One row per metric, pair of `LEAKS` and variant: `metric`, `variant`, `split`, `disjoint`, `pairs` (seeds),
         `difference` (split less disjoint), `low`, `high`, `p_value` and `p_holm` as in `compare_variants`.
     """
     numbers = [*TESTED, "train_images", "evaluated_images"]

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeling_involvit import InvolViTConfig
-
 if TYPE_CHECKING:
-    from involvit.training.recipe import Recipe
+    from ...training.recipe import Recipe
 
 BASELINE = "fusion"
 VARIANTS = (BASELINE, "rednet", "vit", "half_grid", "half_width", "no_augmentation")
@@ -37,7 +35,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where the run stands in the folder of all runs."""
+        """The run's folder in the folder of all runs."""
         fold = "" if self.fold is None else f"_fold{self.fold}"
         return Path(self.variant, self.split, f"seed{self.seed}{fold}")
 
@@ -48,7 +46,7 @@ def plan_runs(variants: Sequence[str], splits: Sequence[str], seeds: Sequence[in
     Args:
         variants: Some of `VARIANTS`.
         splits: Some of `METHODS` of dataset_script.splits.
-        seeds: One a repeat.
+        seeds: One per repeat.
         folds: How many runs a split of `FOLDED_SPLITS` takes for each seed.
     """
     return [
@@ -61,7 +59,7 @@ def plan_runs(variants: Sequence[str], splits: Sequence[str], seeds: Sequence[in
 
 
 def variant_flags(variant: str, recipe: Recipe) -> list[str]:
-    """Says by which flags of train.py a variant differs from the recipe.
+    """Returns the flags of `involvit train` by which a variant differs from the recipe.
 
     Args:
         variant: One of `VARIANTS`.
@@ -87,6 +85,8 @@ def _changes(variant: str, recipe: Recipe) -> dict[str, Any]:
         (left_out,) = _WEIGHTS.keys() - {variant}
         frozen = [branch for branch in recipe.frozen if branch == variant]
         return {"model.branches": variant, _WEIGHTS[left_out]: None, "frozen": frozen}
+    from modeling_involvit import InvolViTConfig  # the command line reads VARIANTS without it
+
     config = InvolViTConfig(**recipe.model)
     if variant == "half_grid":
         reduction = 2 ** (len(config.vit_backbone_layers) + 1)
@@ -96,6 +96,6 @@ def _changes(variant: str, recipe: Recipe) -> dict[str, Any]:
         return {"model.fusion_channels": max(config.fusion_channels // 2, 1)}
     if variant == "no_augmentation":
         if not recipe.augmentation:
-            raise ValueError("the recipe has no augmentation, so no_augmentation is no variant of it; choose others")
+            raise ValueError("the recipe has no augmentation, so no_augmentation changes nothing; choose others")
         return {"augmentation": []}
     return {}

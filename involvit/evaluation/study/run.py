@@ -1,4 +1,4 @@
-"""Carries out a study by train.py, as many runs at once as asked, and reports on all that are finished."""
+"""Carries out a study by `involvit train`, as many runs at once as asked, and reports on all that are finished."""
 
 from __future__ import annotations
 
@@ -11,28 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import yaml
 from tqdm.auto import tqdm
 
-from dataset_script import load_fer_dataset
-
-from ...publishing.model_card import RUNTIME_FIELDS
-from ...reports.blocks import check_report_folder, write_report
+from ...reports.writer import check_report_folder, write_report
+from ...training.loaders import load_faces
+from ...training.recipe import Recipe, changed_fields, parse_recipe, write_recipe
+from ...training.run_folder import RECORD, REPORT
 from .document import study_sections
 from .measure import compare_variants, measure_leak, read_runs, summarize
 from .plan import BASELINE, Run, plan_runs, variant_flags
 
-if TYPE_CHECKING:
-    from involvit.training.recipe import Recipe
-
-CHECKOUT = Path(__file__).parents[3]
 _SET_BY_STUDY = ("output_dir", "resume", "push_to_hub", "data", "data_dir", "split", "n_folds", "fold")
-_KEPT = ("report.json", "recipe.yaml")
+_KEPT = (REPORT, RECORD)
 _POLL_SECONDS = 0.2
 
 
@@ -50,11 +45,11 @@ def run_study(
 ) -> int:
     """Runs what of a study is not finished yet, and writes the report on what is.
 
-    A study in the same folder goes on: finished runs are kept, half-done ones resumed, and more repeats, splits or
-    variants are added to those that are there.
+    A study in the same folder is continued: finished runs are kept, half-done ones resumed, and more repeats, splits
+    or variants are added to those that are there.
 
     Args:
-        config: Recipe of train.py that all variants derive from.
+        config: The recipe that all variants derive from.
         data: Labelled faces as `load_fer_dataset` takes them; by default those of the recipe.
         out: Folder of the study: `runs/`, what is kept of each run, and `report/`.
         variants: Some of `VARIANTS`.
@@ -79,7 +74,7 @@ def run_study(
     left = [run for run in plan if not _is_finished(out / "runs" / run.folder)]
     if left:
         _check_data(recipe, splits)
-        _write_recipe(recipe)
+        write_recipe(recipe, out / "runs" / RECORD)
     failures = _run_all(left, flags, recipe, jobs, done=len(plan) - len(left))
 
     runs = read_runs(out / "runs")
@@ -101,14 +96,6 @@ def run_study(
 
 
 def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, settings: Sequence[str]) -> Recipe:
-    if not (CHECKOUT / "train.py").exists():
-        raise ValueError(
-            "a study trains by train.py, which is not installed: clone the repository and run `python -m involvit "
-            "study` there"
-        )
-    sys.path.insert(0, str(CHECKOUT))
-    from involvit.training.recipe import parse_recipe
-
     for setting in settings:
         name, equals, _ = setting.partition("=")
         if not equals:
@@ -125,35 +112,23 @@ def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, setting
         raise ValueError(f"{config} joins several data sets, each split in its own way; name one by --data")
     recipe = replace(recipe, data_dir=str(Path(recipe.data_dir).absolute()))
 
-    record = runs / "recipe.yaml"
-    if record.exists():
-        wanted, saved = asdict(recipe), yaml.safe_load(record.read_text())
-        changed = [name for name in wanted if name not in RUNTIME_FIELDS and wanted[name] != saved.get(name)]
-        if changed:
-            raise ValueError(
-                f"{runs.parent} holds a study with another {', '.join(changed)}; go on with the values in {record}, or "
-                f"choose another --out"
-            )
+    record = runs / RECORD
+    if record.exists() and (changed := changed_fields(recipe, record)):
+        raise ValueError(
+            f"{runs.parent} holds a study with another {', '.join(changed)}; continue with the values in {record}, or "
+            f"choose another --out"
+        )
     return recipe
 
 
 def _check_data(recipe: Recipe, splits: Sequence[str]) -> None:
     """Finds a mistake in the data before the first run, not by each run anew."""
-    names = ("validation_fraction", "n_folds", "group_pattern", "on_error", "rendered_images", "rendered_size")
-    options = {name: getattr(recipe, name) for name in names}
-    with contextlib.chdir(recipe.data_dir):
-        for split in splits:
-            load_fer_dataset(recipe.data, split, seed=recipe.seed, **options)
-
-
-def _write_recipe(recipe: Recipe) -> None:
-    runs = Path(recipe.output_dir)
-    runs.mkdir(parents=True, exist_ok=True)
-    (runs / "recipe.yaml").write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+    for split in splits:
+        load_faces(replace(recipe, split=split))
 
 
 def _is_finished(folder: Path) -> bool:
-    return (folder / "report.json").exists()  # the last that a run writes of its results
+    return (folder / REPORT).exists()  # the last that a run writes of its results
 
 
 def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, jobs: int, done: int) -> list[str]:
@@ -201,8 +176,8 @@ def _start(run: Run, flags: Sequence[str], recipe: Recipe, place: int, jobs: int
         launch_flags = ["--num_processes=1"]
         if gpus := _visible_gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
-    if (folder / "recipe.yaml").exists():  # half done: other threads round differently, so it keeps those it has
-        threads = yaml.safe_load((folder / "recipe.yaml").read_text())["num_threads"]
+    if (folder / RECORD).exists():  # half done: other threads round differently, so it keeps those it has
+        threads = yaml.safe_load((folder / RECORD).read_text())["num_threads"]
     command = run_command(run, flags, recipe, threads, launch_flags)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _log(folder).open("wb") as log:
@@ -218,14 +193,14 @@ def run_command(
     Args:
         run: The run.
         flags: What its variant changes in the recipe, see `variant_flags`.
-        recipe: The study's, which stands in `output_dir/recipe.yaml`.
+        recipe: The study's, which is in `output_dir/recipe.yaml`.
         num_threads: Threads that it computes with on a CPU; None for all cores.
         launch_flags: For `accelerate launch`.
     """
     runs = Path(recipe.output_dir)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *launch_flags, str(CHECKOUT / "train.py")]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *launch_flags, "-m", "involvit", "train"]
     values = {
-        "config": runs / "recipe.yaml",
+        "config": runs / RECORD,
         "output_dir": runs / run.folder,
         "resume": "true",
         "split": run.split,
@@ -242,7 +217,7 @@ def _visible_gpus() -> list[str]:
 
 
 def _log(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.log")  # beside: train.py starts in an empty folder only
+    return folder.with_name(f"{folder.name}.log")  # beside: a run starts in an empty folder only
 
 
 def _last_error(log: Path) -> str:

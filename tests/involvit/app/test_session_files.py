@@ -1,3 +1,4 @@
+from involvit.app import session_files
 from involvit.app.session_files import SessionFiles
 
 
@@ -40,7 +41,8 @@ def test_no_folder_is_given_twice_and_none_is_named_after_its_session(tmp_path):
 def test_a_session_that_asked_for_nothing_for_long_is_forgotten(tmp_path, monkeypatch):
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    sessions = SessionFiles(tmp_path, max_idle_s=60)
+    monkeypatch.setattr(session_files, "MAX_IDLE_S", 60)
+    sessions = SessionFiles(tmp_path)
     ann = sessions.new_folder("ann")
     now = 59.0
     sessions.new_folder("ben")

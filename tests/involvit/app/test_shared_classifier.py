@@ -35,7 +35,7 @@ def wait_for(shared, number):
 
 def test_what_arrives_during_a_batch_is_computed_in_one_and_each_caller_gets_its_own():
     means = Means()
-    shared = SharedClassifier(means)
+    shared = SharedClassifier(means, means)
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(shared, [image(1)])
         assert means.started.wait(10)
@@ -52,14 +52,14 @@ def test_what_arrives_during_a_batch_is_computed_in_one_and_each_caller_gets_its
 def test_one_caller_alone_gets_what_the_classifier_says():
     means = Means()
     means.may_go.set()
-    shared = SharedClassifier(means)
+    shared = SharedClassifier(means, means)
     assert shared([image(5), image(6)]).tolist() == [[5], [6]]
     assert (shared.labels, shared.image_size, shared.name) == (("mean",), 8, "means")
 
 
 def test_a_failure_reaches_every_caller_of_its_batch_and_no_later_one():
     means = Means()
-    shared = SharedClassifier(means)
+    shared = SharedClassifier(means, means)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(shared, [image(1)])
         assert means.started.wait(10)

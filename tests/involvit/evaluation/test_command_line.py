@@ -1,18 +1,7 @@
 import pytest
 
-from dataset_script.fer_dataset import SPLITS as REAL_SPLITS
 from involvit.cli import main
 from involvit.evaluation import command_line
-from involvit.evaluation.command_line import PARTS, SPLITS, VARIANTS
-from involvit.evaluation.predictions import PARTS as REAL_PARTS
-
-
-def test_choices_are_those_of_the_functions_behind():
-    from involvit.evaluation.study.plan import VARIANTS as REAL_VARIANTS
-
-    assert SPLITS == REAL_SPLITS
-    assert PARTS == REAL_PARTS
-    assert tuple(REAL_VARIANTS) == VARIANTS
 
 
 def test_absolute_folders_are_not_told():

@@ -14,7 +14,6 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order():
     inside, outside = probabilities[references == 1, 1], probabilities[references != 1, 1]
     assert curve.roc_auc == pytest.approx((inside[:, None] > outside).mean())
     assert np.trapezoid(curve.true_positive_rate, curve.false_positive_rate) == pytest.approx(curve.roc_auc)
-    assert curve.share == pytest.approx((references == 1).mean())
 
 
 def test_average_precision_is_the_worked_example():

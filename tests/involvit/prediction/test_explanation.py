@@ -132,7 +132,7 @@ def test_other_models_and_unknown_labels_are_refused_in_one_line(tmp_path, class
         message = f"{other.name} cannot be explained; choose an InvolViT model that is not in ONNX"
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             explain(other, noise(32, 32), other.labels[0])
-    with pytest.raises(ValueError, match=r"^'Joy' is no class of ours@\w+; choose one of Angry, Disgust, .*, Neutral$"):
+    with pytest.raises(ValueError, match=r"^'Joy' is not a class of ours@\w+; choose one of Angry, .*, Neutral$"):
         explain(classifier, noise(32, 32), "Joy")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
 from skimage.data import astronaut
-from skimage.transform import SimilarityTransform, resize, warp
+from skimage.transform import ProjectiveTransform, resize, warp
 
 from involvit.prediction import face_detection
 from involvit.prediction.face_detection import Face, LBPDetector, YuNetDetector, align_face, load_face_detector
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_detector_is_told_in_one_line(tmp_path, capfd):
     (tmp_path / "text.onnx").write_bytes(b"no network")
     (tmp_path / "empty.onnx").write_bytes(b"")
     for name in ("text.onnx", "empty.onnx"):
-        with pytest.raises(ValueError, match=rf"{name}: is no YuNet .*opencv/face_detection_yunet to --face_detector"):
+        with pytest.raises(ValueError, match=rf"{name}: is not a YuNet .*face_detection_yunet to --face_detector"):
             load_face_detector(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"nowhere.onnx: no such file; .*--face_detector"):
         load_face_detector(str(tmp_path / "nowhere.onnx"))
@@ -143,7 +143,7 @@ def test_another_network_than_yunet_is_refused(monkeypatch, tmp_path):
 
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *arguments: Other())
     (tmp_path / "other.onnx").write_bytes(b"anything")
-    with pytest.raises(ValueError, match=r"other.onnx: is no YuNet face detector"):
+    with pytest.raises(ValueError, match=r"other.onnx: is not a YuNet face detector"):
         YuNetDetector(tmp_path / "other.onnx")
 
 
@@ -252,14 +252,17 @@ def turned_face(angle_deg, side, centre):
 
 
 @pytest.mark.parametrize("angle_deg", [0, 30, -75, 180])
-def test_alignment_agrees_with_scikit_images_similarity_transform(angle_deg):
+def test_alignment_is_the_least_squares_similarity_transform(angle_deg):
     image = smooth_image(200, 240)
     face = turned_face(angle_deg, 80, (120, 95))
     # Off the template, as true faces are.
     landmarks = face.landmarks + np.random.default_rng(1).normal(0, 4, (5, 2)).astype(np.float32)
     face = Face(face.box, 0.9, landmarks)
     # scikit-image takes whole numbers for the centres of pixels.
-    transform = SimilarityTransform.from_estimate(landmarks - 0.5, face_detection.FER_LANDMARKS * 64 - 0.5)
+    # With points as complex numbers z, every similarity transform without reflection is a z + b.
+    z, w = (points @ [1, 1j] for points in (landmarks - 0.5, face_detection.FER_LANDMARKS * 64 - 0.5))
+    a, b = np.linalg.lstsq(np.column_stack([z, np.ones(5)]), w)[0]
+    transform = ProjectiveTransform(np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag], [0, 0, 1]]))
     expected = warp(image, transform.inverse, output_shape=(64, 64), order=1, mode="edge") * 255
     aligned = align_face(image, face, 64)
     assert aligned.dtype == np.uint8

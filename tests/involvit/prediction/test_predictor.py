@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 from involvit import Predictor
 from involvit.prediction import predictor
-from involvit.prediction.face_detection import Face
+from involvit.prediction.face_detection import Face, align_face
 from involvit.prediction.images import VideoFrame
 
 BATCH = 4
@@ -94,6 +95,25 @@ def test_faces_are_found_and_cut_out(classifier):
     assert first.detection_score == 0.5
     assert second.label == "green"
     assert Predictor(classifier, faces=True, face_detector=PixelDetector())(picture((1, 1, 1))) == []
+
+
+def test_a_face_keeps_what_was_cut_out_and_classified(classifier):
+    detector, image = PixelDetector(), picture((100, 0, 0), faces=2)
+    image[1:5, 5:9] = (0, 100, 0)
+    found = Predictor(classifier, faces=True, face_detector=detector)(image)
+    for face, place in zip(found, detector(image), strict=True):
+        np.testing.assert_array_equal(face.crop, align_face(image, place, 8))
+        assert classifier([face.crop])[0].tolist() == list(face.probabilities.values())
+        assert "crop" not in repr(face)
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(face)).crop, face.crop)
+    assert Predictor(classifier)(image)[0].crop is None  # photos are large
+
+
+def test_the_faces_of_a_video_keep_no_pixels(classifier, monkeypatch):
+    frames = [VideoFrame(index, index / 25, picture((9, 0, 0), faces=1)) for index in range(3)]
+    monkeypatch.setattr(predictor, "read_video", lambda path: iter(frames))
+    faces = Predictor(classifier, faces=True, face_detector=PixelDetector())("film.mp4")
+    assert [(face.box, face.crop) for face in faces] == [((0.0, 1.0, 4.0, 4.0), None)] * 3
 
 
 def test_a_stream_keeps_the_order_and_shares_batches_between_images(classifier, files):

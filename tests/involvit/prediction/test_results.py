@@ -136,7 +136,7 @@ def test_a_table_of_another_model_or_detector_is_refused_and_stays(opened, tmp_p
 def test_a_file_that_is_no_table_of_predictions_is_refused_and_stays(opened, tmp_path, suffix, content):
     path = tmp_path / f"out{suffix}"
     path.write_text(content)
-    with pytest.raises(ValueError, match="is no table of predictions") as caught:
+    with pytest.raises(ValueError, match="is not a table of predictions") as caught:
         opened(suffix).start()
     assert "\n" not in str(caught.value)
     assert path.read_text() == content

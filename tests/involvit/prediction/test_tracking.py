@@ -4,10 +4,10 @@ import copy
 import math
 import pickle
 
-import numpy as np
 import pytest
 
 from involvit import FacePrediction
+from involvit.prediction import tracking
 from involvit.prediction.tracking import FaceTracker
 
 
@@ -47,15 +47,16 @@ def test_a_face_that_passes_behind_another_keeps_its_number():
         assert seen == ([1] if is_hidden else [1, 2])
 
 
-def test_the_assignment_is_the_best_for_all_faces_together():
+def test_the_assignment_is_the_best_for_all_faces_together(monkeypatch):
     # The first face overlaps more with the second one's place, but that one has nowhere else to go.
-    tracker = FaceTracker(min_overlap=0.1)
+    monkeypatch.setattr(tracking, "MIN_OVERLAP", 0.1)
+    tracker = FaceTracker()
     assert tracks(tracker, [face(0), face(30)], 0.0) == [1, 2]
     assert tracks(tracker, [face(18), face(50)], 0.1) == [1, 2]
 
 
 def test_a_face_that_returns_in_time_keeps_its_number():
-    tracker = FaceTracker(max_gap_s=1.0)
+    tracker = FaceTracker()  # MAX_GAP_S is 1
     tracker.update([face(0)], 0.0)
     tracker.update([], 0.5)
     assert tracks(tracker, [face(3)], 1.0) == [1]
@@ -63,17 +64,18 @@ def test_a_face_that_returns_in_time_keeps_its_number():
     assert tracks(tracker, [face(3)], 2.1) == [2]
 
 
-def test_min_overlap_is_intersection_over_union():
+def test_overlap_is_intersection_over_union(monkeypatch):
     # Shifted by half its width a box shares a half with its old place, a third of their union.
     for min_overlap, expected in [(0.33, 1), (0.34, 2)]:
-        tracker = FaceTracker(min_overlap=min_overlap)
+        monkeypatch.setattr(tracking, "MIN_OVERLAP", min_overlap)
+        tracker = FaceTracker()
         tracker.update([face(0, size=40)], 0.0)
         assert tracks(tracker, [face(20, size=40)], 0.1) == [expected]
 
 
 @pytest.mark.parametrize("rate", [5, 30])
 def test_a_step_is_smoothed_to_an_exponential_at_any_frame_rate(rate):
-    tracker = FaceTracker(smoothing_s=0.4)
+    tracker = FaceTracker()  # SMOOTHING_S is 0.4
     tracker.update([face(0, happy=0.0)], 0.0)
     for step in range(1, rate + 1):
         (one,) = tracker.update([face(0, happy=1.0)], step / rate)
@@ -82,13 +84,6 @@ def test_a_step_is_smoothed_to_an_exponential_at_any_frame_rate(rate):
         assert one.face.label == ("Happy" if one.face.probabilities["Happy"] > 0.5 else "Sad")
         assert sum(one.face.probabilities.values()) == pytest.approx(1)
         assert one.face.box == (0, 50.0, 40.0, 40.0)
-
-
-def test_without_smoothing_the_probabilities_are_those_of_the_frame():
-    tracker = FaceTracker(smoothing_s=0)
-    for step, happy in enumerate(np.random.default_rng(0).random(5)):
-        (one,) = tracker.update([face(0, happy=happy)], step / 10)
-        assert one.face.probabilities == face(0, happy=happy).probabilities
 
 
 def test_frames_of_one_time_change_nothing_and_fail_not():
@@ -115,10 +110,3 @@ def test_a_copy_goes_on_by_itself(duplicate):
     (one,) = tracker.update([face(0, happy=1.0)], 0.1)
     assert (one.track, one.face.probabilities) == (changed.track, changed.face.probabilities)
     assert tracks(tracker, [face(300)], 0.2) == [2]
-
-
-def test_mistakes_are_told():
-    with pytest.raises(ValueError, match="smoothing_s is -1"):
-        FaceTracker(smoothing_s=-1)
-    with pytest.raises(ValueError, match="min_overlap is 0; give"):
-        FaceTracker(min_overlap=0)

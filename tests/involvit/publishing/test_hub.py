@@ -268,9 +268,9 @@ def test_a_card_edited_on_the_hub_keeps_its_words(pushed):
         ("overloaded", "overloaded or out of order", "again later"),
         ("echo", "told to fail, for Bearer [token]", ""),
         ("changed", "changed by somebody else", "again"),
-        ("cut-upload", "broke off", "run the same again"),
-        ("cut-commit", "broke off", "run the same again"),
-        ("cut-answer", "broke off", "run the same again"),
+        ("cut-upload", "was lost", "run the same command again"),
+        ("cut-commit", "was lost", "run the same command again"),
+        ("cut-answer", "was lost", "run the same command again"),
     ],
 )
 def test_a_failure_is_one_line_that_says_what_to_do(pushed, name, says, advises):
@@ -310,7 +310,7 @@ def test_a_push_that_broke_off_is_completed_by_running_it_again(pushed, name):
 
 @pytest.mark.parametrize(
     ("environment", "says"),
-    [({"HF_HUB_OFFLINE": "1"}, "offline mode; unset HF_HUB_OFFLINE"), ({}, "did not come about .*refused")],
+    [({"HF_HUB_OFFLINE": "1"}, "offline mode; unset HF_HUB_OFFLINE"), ({}, "could not be made .*refused")],
 )
 def test_without_a_network_there_is_one_line(small_folder, tmp_path, environment, says):
     path = small_folder(f"no-network-{len(environment)}")
@@ -349,7 +349,7 @@ def test_weights_that_are_cut_off_are_refused(small_folder):
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         hub.push_folder(tmp_path / "nowhere", "anna/fer")
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from involvit.publishing import run_report as report
+from involvit.reports import run_report as report
+from involvit.reports.writer import to_terminal
 
 LABELS = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 HISTORY = [
@@ -38,8 +39,13 @@ def metrics():
     }
 
 
+def lines_of(*arguments):
+    """The printed lines of the table that compares, and of the table of classes."""
+    return [to_terminal([table]).splitlines() for table in report.run_tables(*arguments)]
+
+
 def test_the_table_sets_the_run_beside_the_published_figures_marked_as_such(metrics):
-    lines = report.format_table(metrics, "faces, group split", 0.2789).splitlines()
+    lines, _ = lines_of(metrics, "faces, group split", 0.2789)
     rows = {line.split("  ")[0]: line.split() for line in lines}
     assert rows["this run"][-4:] == ["0.6250", "0.6100", "0.5900", "0.5877"]
     assert rows["largest class"][-4:] == ["0.2789", "-", "-", "-"]
@@ -53,7 +59,7 @@ def test_the_table_sets_the_run_beside_the_published_figures_marked_as_such(metr
 
 def test_the_table_has_a_row_for_each_source_of_joined_data(metrics):
     sources = {"fer2013": metrics | {"accuracy": 0.7}, "wildfaces": metrics | {"accuracy": 0.5}}
-    lines = report.format_table(metrics, "both", 0.2789, sources).splitlines()
+    lines, _ = lines_of(metrics, "both", 0.2789, sources)
     assert [line.split()[2:4] for line in lines[2:5]] == [
         ["both", "0.6250"],
         ["fer2013", "0.7000"],
@@ -63,19 +69,19 @@ def test_the_table_has_a_row_for_each_source_of_joined_data(metrics):
 
 def test_the_table_has_a_row_for_one_person_where_votes_are_known(metrics):
     def rows_of(*arguments):
-        lines = report.format_table(metrics | {"human_accuracy": 0.7123}, "both", 0.2789, *arguments).splitlines()
+        lines, _ = lines_of(metrics | {"human_accuracy": 0.7123}, "both", 0.2789, *arguments)
         return [line.split()[2:4] for line in lines if line.startswith("one person")]
 
     assert rows_of() == [["both", "0.7123"]]
     # of several sources only those that people voted on: the whole mixes two kinds of images
     assert rows_of({"ferplus": metrics | {"human_accuracy": 0.6543}, "wildfaces": metrics}) == [["ferplus", "0.6543"]]
-    assert "one person" not in report.format_table(metrics, "both", 0.2789)
+    assert not any("one person" in line for line in lines_of(metrics, "both", 0.2789)[0])
 
 
 def test_the_table_of_classes_has_them_in_order(metrics):
-    lines = report.format_per_class(metrics).splitlines()[2:]
+    lines = lines_of(metrics, "both", 0.2789)[1][2:]
     assert [line.split()[0] for line in lines] == LABELS
-    assert lines[2].split() == ["Fear", "0.5000", "0.4500", "0.3000", "12"]
+    assert lines[2].split() == ["Fear", "12", "0.5000", "0.4500", "0.3000"]
 
 
 def test_the_confusion_matrix_shows_every_count_in_its_place(metrics):
@@ -114,7 +120,7 @@ def test_a_curve_leaves_out_evaluations_without_its_value():
 
 
 def test_the_report_is_strict_json_beside_two_pictures(metrics, tmp_path):
-    report.write_report(tmp_path, metrics, HISTORY, {"seed": 1, "best": float("-inf"), "sizes": (1, float("nan"))})
+    report.write_run_report(tmp_path, metrics, HISTORY, {"seed": 1, "best": float("-inf"), "sizes": (1, float("nan"))})
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -130,7 +136,7 @@ def test_the_report_is_strict_json_beside_two_pictures(metrics, tmp_path):
 def test_a_failure_leaves_nothing_half_written(metrics, tmp_path):
     (tmp_path / "report.json").write_text("before")
     with pytest.raises(TypeError):
-        report.write_report(tmp_path, metrics, HISTORY, {"value": object()})
+        report.write_run_report(tmp_path, metrics, HISTORY, {"value": object()})
     assert (tmp_path / "report.json").read_text() == "before"
     assert not [p.name for p in tmp_path.iterdir() if "unfinished" in p.name]
 
@@ -143,5 +149,5 @@ def test_a_picture_that_fails_to_save_leaves_the_one_before(metrics, tmp_path, m
     (tmp_path / "confusion_matrix.png").write_bytes(b"before")
     monkeypatch.setattr(report.Figure, "savefig", save_half)
     with pytest.raises(OSError, match="no space left"):
-        report.write_report(tmp_path, metrics, HISTORY, {})
+        report.write_run_report(tmp_path, metrics, HISTORY, {})
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("confusion_matrix.png", b"before")]

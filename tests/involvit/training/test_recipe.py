@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from involvit.training.recipe import Recipe, parse_recipe
+from involvit.training.recipe import Recipe, changed_fields, parse_recipe, public_recipe, write_recipe
 from modeling_involvit import InvolViTConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -20,6 +20,28 @@ def test_flags_override_the_file_and_keep_its_other_fields(tmp_path):
     assert recipe.batch_size == 3
     assert recipe.model == {"image_size": 96, "vit_num_layers": 2}
     assert recipe.output_dir == "out"
+
+
+def test_of_two_files_the_later_one_counts(tmp_path):
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("batch_size: 4\nnum_epochs: 7\n")
+    other.write_text("batch_size: 16\n")
+    recipe = parse_recipe([f"--config={one}", f"--config={other}", "--output_dir=out"])
+    assert (recipe.batch_size, recipe.num_epochs) == (16, 7)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_that_comes_with_the_project_is_read_and_can_be_written_and_read_again(path, tmp_path):
+    recipe = parse_recipe([f"--config={path}", "--output_dir=out", "--learning_rate=1e-7"])
+    write_recipe(recipe, tmp_path / "new" / "recipe.yaml")
+    assert parse_recipe([f"--config={tmp_path / 'new' / 'recipe.yaml'}"]) == recipe
+    InvolViTConfig(**recipe.model)
+
+
+def test_what_decides_the_result_is_compared_and_what_does_not_is_not(tmp_path):
+    write_recipe(Recipe("out", seed=1, num_workers=3, model={"image_size": 64}), tmp_path / "recipe.yaml")
+    changed = Recipe("elsewhere", seed=2, resume=True, model={"image_size": 96})
+    assert changed_fields(changed, tmp_path / "recipe.yaml") == ["model", "seed"]
 
 
 def test_every_field_is_a_flag():
@@ -44,10 +66,14 @@ def test_a_switch_needs_no_value(word):
         (["--lr", "1"], "the fields are"),  # no short form of lr_power
         (["--model.imge_size", "64"], "did you mean image_size?"),
         (["--learning_rate", "fast"], "learning_rate"),
-        (["--learning_rate", "0"], "learning_rate must be above 0"),
+        (["--learning_rate", "0"], "learning_rate must be > 0$"),
+        (["--num_workers=-1"], "num_workers must be >= 0$"),
+        (["--max_steps=0"], "max_steps must be > 0$"),
+        (["--batch_size=2.5"], "batch_size"),
         (["--split", "films"], "split"),
+        (["--split", "train"], "choose another, such as group, or join the data"),
         (["--patience", "3"], "patience needs select_best"),
-        (["--ema_decay", "1"], "ema_decay must lie between 0 and 1"),
+        (["--ema_decay", "1"], "ema_decay must be > 0 and < 1$"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
@@ -90,3 +116,8 @@ def test_the_paper_recipe_is_the_paper_to_the_letter():
         None,
         0,
     )
+
+
+def test_a_public_recipe_keeps_falsy_values_that_mean_something():
+    recipe = {"warmup_steps": 0, "drop_duplicates": False, "model": {}, "patience": None, "vit_pretrained": "timm/x"}
+    assert public_recipe(recipe) == {"warmup_steps": 0, "drop_duplicates": False, "vit_pretrained": "timm/x"}

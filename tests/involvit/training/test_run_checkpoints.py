@@ -38,7 +38,7 @@ def test_what_a_kill_left_unfinished_is_not_loaded(accelerator, tmp_path):
 def test_another_number_of_processes_is_refused(accelerator, tmp_path, monkeypatch):
     save_checkpoint(accelerator, tmp_path, 1, {}, None)
     monkeypatch.setattr(Accelerator, "num_processes", 2)
-    with pytest.raises(ValueError, match="step_00000001 is of 1 processes; go on with as many, not 2"):
+    with pytest.raises(ValueError, match="step_00000001 is of 1 processes; continue with as many, not 2"):
         load_newest_checkpoint(accelerator, tmp_path, None)
 
 

@@ -112,4 +112,4 @@ def test_every_section_is_written_when_nothing_has_two_labels_or_could_be_judged
     sections = audit_sections(found, parts, "palette")
     assert [type(block) for block in blocks(sections, "Duplicates")] == [Table]
     assert [type(block) for block in blocks(sections, "Doubtful labels")] == [Paragraph, Paragraph, Table]
-    assert "1 pair of images are duplicates, all with one label a pair." in findings(found)
+    assert "1 pair of images are duplicates, each pair with one label." in findings(found)

@@ -37,6 +37,6 @@ def test_a_report_is_written(folder, tmp_path, monkeypatch):
 
 def test_a_model_without_features_is_refused(folder, onnx_model, tmp_path):
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ValueError, match=r"answers no features.*name the folder or Hub id of a model by --model"):
+    with pytest.raises(ValueError, match=r"gives no features.*name the folder or Hub id of a model by --model"):
         audit_data(str(folder), str(onnx_model), tmp_path / "out", False, "")
     assert not (tmp_path / "out").exists()

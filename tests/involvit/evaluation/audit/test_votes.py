@@ -83,7 +83,7 @@ def test_the_section_is_there_where_people_voted_and_only_there(divided):
     told = [text for text in findings(found) if text.startswith("People are divided")]
     assert told == [
         "People are divided on 50.0% of 4 images with votes; on average 62.5% of the people gave the label. Train on "
-        "votes, and hold models against one person's accuracy."
+        "votes, and compare models with one person's accuracy."
     ]
     plain = DatasetDict(train=part(clean_rows(2)))
     without = audit(plain, PaletteClassifier())

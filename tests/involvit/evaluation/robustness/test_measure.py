@@ -48,7 +48,7 @@ def test_each_model_answers_for_the_same_images_that_corrupt_makes(grey_faces, c
 def test_batches_do_not_show(grey_faces, colour_classifier, monkeypatch):
     rows = grey_faces.select(range(7))
     whole = measure_robustness({"model": colour_classifier()}, rows, [NOISE])
-    monkeypatch.setattr("involvit.evaluation.robustness.measure._BATCH_SIZE", 3)
+    monkeypatch.setattr("involvit.evaluation.robustness.measure.BATCH_SIZE", 3)
     batched = measure_robustness({"model": colour_classifier()}, rows, [NOISE])
     assert (whole.clean["model"] == batched.clean["model"]).all()
     assert (whole.corrupted["model"] == batched.corrupted["model"]).all()

@@ -5,7 +5,8 @@ from scipy import stats
 
 from involvit.evaluation.study.document import leak_figure, paper_interval, runs_figure, study_sections
 from involvit.evaluation.study.measure import compare_variants, measure_leak, summarize
-from involvit.reports.blocks import Bullets, Picture, Table, write_report
+from involvit.reports.blocks import Bullets, Picture, Table
+from involvit.reports.writer import write_report
 
 
 def make_runs(seeds, variants=("fusion", "vit"), splits=("random", "group"), **changes):
@@ -39,7 +40,7 @@ def test_the_report_says_what_leaks_and_which_variant_differs(tmp_path):
     assert "vit on random, accuracy −20.0" in text
     assert "Always answering the largest class reaches 25.0% accuracy" in text
     assert "any accuracy from 52.2% to 75.9%" in text
-    assert "A dash stands" not in text
+    assert "A dash means" not in text
     means = blocks(sections, Table)[0]
     assert means.rows[0][:4] == ["fusion", "random", 3, "60.1 ± 0.1"]
     assert means.rows[0][-2:] == [1.5, 100]

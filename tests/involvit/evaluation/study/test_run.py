@@ -1,4 +1,4 @@
-"""Studies whose runs are a short script instead of train.py, and one of train.py itself."""
+"""Studies whose runs are a short script instead of `involvit train`, and one that trains."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_half_of_the_default_grid_is_half_of_what_the_model_builds():
         assert variant_flags("half_grid", Recipe("out", model=model)) == [f"--model.fusion_grid={built // 2}"]
 
 
-def test_a_study_goes_on_and_can_be_extended(config, tmp_path, fake, capsys):
+def test_a_study_is_continued_and_can_be_extended(config, tmp_path, fake, capsys):
     started, _ = fake
     out = tmp_path / "out"
     assert go(config, out, variants=["fusion"], splits=["random"]) == 0
@@ -138,7 +138,7 @@ def test_a_study_goes_on_and_can_be_extended(config, tmp_path, fake, capsys):
 def test_another_recipe_or_other_data_is_refused_and_another_number_of_workers_is_not(config, tmp_path, fake):
     out = tmp_path / "out"
     go(config, out, variants=["fusion"], splits=["random"])
-    with pytest.raises(ValueError, match="another num_epochs; go on with the values in"):
+    with pytest.raises(ValueError, match="another num_epochs; continue with the values in"):
         go(config, out, settings=["num_epochs=2"])
     with pytest.raises(ValueError, match="another data"):
         go(config, out, data=str(tmp_path))
@@ -146,7 +146,7 @@ def test_another_recipe_or_other_data_is_refused_and_another_number_of_workers_i
     assert len(fake[0]) == 1
 
 
-def test_a_failed_run_is_reported_and_the_others_go_on(config, tmp_path, fake, capsys):
+def test_a_failed_run_is_reported_and_the_others_are_finished(config, tmp_path, fake, capsys):
     started, failing = fake
     failing.append("vit/group")
     out = tmp_path / "out"
@@ -174,12 +174,6 @@ def test_mistakes_end_before_anything_is_written(config, tmp_path, changes, mess
     with pytest.raises((ValueError, OSError), match=message):
         go(config, tmp_path / "out", **changes)
     assert not (tmp_path / "out").exists()
-
-
-def test_without_the_checkout_it_says_that_it_is_needed(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "CHECKOUT", tmp_path)
-    with pytest.raises(ValueError, match="clone the repository"):
-        go(config, tmp_path / "out")
 
 
 def test_runs_at_once_share_cores_and_gpus(config, tmp_path, fake, monkeypatch):
@@ -215,7 +209,9 @@ except KeyboardInterrupt:
     assert ended.exists()
 
 
-def test_train_py_is_run_and_gives_way_to_a_report(config, tmp_path):
+def test_in_an_empty_folder_a_study_trains_and_leaves_a_report(config, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     out = tmp_path / "out"
     assert go(config, out, variants=["rednet"], splits=["group"], settings=["max_steps=1", "num_threads=1"]) == 0
     report = json.loads((out / "report" / "report.json").read_text())

@@ -1,106 +1,19 @@
-"""Whole runs of train.py on small pictures, in this process where that will do: imports take seconds."""
-
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
-from datasets import Dataset, Features, concatenate_datasets
+from accelerate.utils import set_seed
 from PIL import Image
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import pipeline
 
-import train
-from dataset_script import LABELS, load_fer_dataset
-from dataset_script.fer_dataset import VOTE_FEATURES
-from modeling_involvit import LABELS as MODEL_LABELS
+from dataset_script import LABELS
 from modeling_involvit import InvolViTForImageClassification
 
-ROOT = Path(__file__).parents[1]
-MODEL = {
-    "image_size": 32,
-    "rednet_depths": [1, 1],
-    "rednet_widths": [64, 64],
-    "rednet_stem_channels": 32,
-    "vit_backbone_layers": [1],
-    "vit_backbone_channels": [128],
-    "vit_stem_channels": 32,
-    "vit_hidden_size": 32,
-    "vit_num_layers": 1,
-    "vit_num_heads": 2,
-    "fusion_channels": 32,
-}
-RECIPE = {
-    "split": "random",
-    "validation_fraction": 0.25,
-    "num_epochs": 2,
-    "batch_size": 4,
-    "gradient_accumulation_steps": 2,
-    "learning_rate": 1e-3,
-    "num_workers": 0,
-    "report_to": "none",
-    "augmentation": [{"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 0.5}}],
-}
-
-
-@pytest.fixture(scope="session")
-def faces(tmp_path_factory):
-    """56 pictures in class folders, 42 of them for training: a bar at one of seven heights on noise."""
-    folder = tmp_path_factory.mktemp("faces")
-    rng = np.random.default_rng(0)
-    for index, label in enumerate(LABELS):
-        (folder / label).mkdir()
-        for number in range(8):
-            pixels = rng.integers(0, 100, (35, 35, 3), dtype=np.uint8)
-            pixels[5 * index : 5 * index + 5] += 150
-            Image.fromarray(pixels).save(folder / label / f"person{number}_{index:04d}.png")
-    return folder
-
-
-def words(faces, output_dir, model=None, **changes):
-    recipe = {
-        **RECIPE,
-        "data": str(faces),
-        "output_dir": str(output_dir),
-        "model": {**MODEL, **(model or {})},
-        **changes,
-    }
-    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in recipe.items()]
-
-
-@pytest.fixture
-def run(faces, monkeypatch):
-    """Runs train.py in this process and returns the finished run's report and weights."""
-
-    def run_train(output_dir, **changes):
-        monkeypatch.setattr(sys, "argv", ["train.py", *words(faces, output_dir, **changes)])
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
-        train.main()
-        return json.loads((output_dir / "report.json").read_text()), load_file(output_dir / "model.safetensors")
-
-    return run_train
-
-
-def torchrun(faces, output_dir, processes, **changes):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "train.py"), *words(faces, output_dir, **changes)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
-    return json.loads((output_dir / "report.json").read_text())
-
-
-def assert_equal_weights(one, other):
-    assert one.keys() == other.keys()
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+from .training_runs import FailedRunError, assert_equal_weights, torchrun
 
 
 def test_a_run_learns_reports_and_saves_a_model_that_pipeline_loads(run, faces, tmp_path):
@@ -138,22 +51,6 @@ def test_joined_sources_are_reported_together_and_each_alone_with_intervals(run,
     for metrics in (one, two, report["metrics"]):
         low, high = metrics["intervals"]["accuracy"]
         assert low <= metrics["accuracy"] <= high
-
-
-@pytest.fixture(scope="session")
-def voted_faces(faces, tmp_path_factory):
-    """The same pictures as Parquet, each with what ten people say: half of them mistake a class for the next one."""
-    folder = tmp_path_factory.mktemp("voted")
-    rows = load_fer_dataset(faces, "random", validation_fraction=0.25, cache_dir=folder / "cache")
-    for part, pictures in rows.items():
-        counts = np.zeros((len(pictures), 10), dtype=np.int32)
-        for row, label in enumerate(pictures["label"]):
-            counts[row, [label, (label + 1) % 7]] = 6, 4
-        columns = {"votes": (counts[:, :7] / 10).tolist(), "vote_counts": counts.tolist()}
-        votes = Dataset.from_dict(columns, features=Features(VOTE_FEATURES))
-        (folder / "data").mkdir(exist_ok=True)
-        concatenate_datasets([pictures, votes], axis=1).to_parquet(folder / "data" / f"{part}.parquet")
-    return folder / "data"
 
 
 def test_a_run_learns_what_people_say_and_not_only_what_most_of_them_say(run, voted_faces, tmp_path):
@@ -210,7 +107,7 @@ def test_a_run_can_start_from_a_trained_model_and_keeps_its_configuration(run, t
     assert max((first[name] - again[name]).abs().max() for name in weights) < 1e-6
     saved, changed = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "again"))
     assert changed == saved | {"label_smoothing": 0.1}
-    with pytest.raises(SystemExit, match="does not fit the model"):
+    with pytest.raises(FailedRunError, match="does not fit the model"):
         run(tmp_path / "wider", pretrained=str(tmp_path / "first"), model={"fusion_channels": 64})
 
 
@@ -220,30 +117,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(run, tmp_pa
     _, other = run(tmp_path / "other", num_epochs=1, seed=43)
     assert_equal_weights(first, again)
     assert any(not torch.equal(first[name], other[name]) for name in first)
-
-
-def test_a_run_killed_in_the_middle_of_an_epoch_resumes_to_bit_identical_weights(run, faces, tmp_path):
-    changes = {"num_epochs": 3, "ema_decay": 0.9, "checkpoint_steps": 2, "num_workers": 1, "select_best": "loss"}
-    changes |= {"mixup_alpha": 0.2, "cutmix_alpha": 1.0, "class_balance": "loss"}
-    whole_report, whole = run(tmp_path / "whole", **changes)
-
-    output_dir = tmp_path / "killed"
-    command = [sys.executable, str(ROOT / "train.py"), *words(faces, output_dir, **changes)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    in_second_epoch = output_dir / "checkpoints" / "step_00000008"  # 6 steps an epoch
-    deadline = time.monotonic() + 120
-    while not in_second_epoch.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert in_second_epoch.exists()
-    assert not (output_dir / "report.json").exists()
-
-    resumed_report, resumed = run(output_dir, resume=True, **changes)
-    assert_equal_weights(whole, resumed)
-    assert resumed_report["history"] == whole_report["history"]
 
 
 @pytest.mark.parametrize(
@@ -283,16 +156,17 @@ def test_accumulation_weighs_each_image_the_same_in_a_short_last_window(run, tmp
 
 
 def test_a_non_finite_loss_stops_with_step_and_files_named_and_keeps_the_last_checkpoint(run, tmp_path):
-    with pytest.raises(train.NonFiniteLossError, match=r"step \d+: .*person\d_000\d\.png") as error:
+    with pytest.raises(FailedRunError, match=r"error: step \d+: .*person\d_000\d\.png") as error:
         run(tmp_path / "out", learning_rate=1e30, checkpoint_steps=1)
-    step = int(str(error.value).split(":")[0].removeprefix("step "))
+    assert error.value.status == 1
+    step = int(re.search(r"error: step (\d+):", error.value.printed)[1])
     (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
     assert checkpoint.name == f"step_{step - 1:08d}"
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_scores_that_are_not_finite_stop_the_run_before_it_reports(run, tmp_path):
-    with pytest.raises(train.NonFiniteLossError, match="evaluation: the scores of 14 of 14 images are not finite"):
+    with pytest.raises(FailedRunError, match="evaluation: the scores of 14 of 14 images are not finite"):
         run(tmp_path / "out", learning_rate=1e30, max_steps=1)
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
@@ -303,16 +177,15 @@ def test_only_the_files_of_the_batch_whose_loss_is_not_finite_are_named(run, fac
     monkeypatch.setattr(
         torch.nn.functional, "cross_entropy", lambda *args, **kwargs: cross_entropy(*args, **kwargs) * next(losses)
     )
-    with pytest.raises(train.NonFiniteLossError, match="step 1: loss nan") as error:
+    with pytest.raises(FailedRunError, match="step 1: loss nan") as error:
         run(tmp_path / "out")
-    assert str(error.value).count(".png") == 4
+    assert error.value.printed.count(".png") == 4
 
 
 def test_frozen_branches_keep_weights_and_statistics(run, tmp_path):
     model = InvolViTForImageClassification
     _, weights = run(tmp_path / "out", num_epochs=1, frozen=["rednet"], learning_rate=1e-2)
-    torch.manual_seed(0)
-    train.set_seed(RECIPE.get("seed", 42))
+    set_seed(42)
     fresh = model(model.from_pretrained(tmp_path / "out").config).state_dict()
     for name, value in fresh.items():
         assert torch.equal(value, weights[name]) == ("rednet" in name), name
@@ -382,108 +255,6 @@ def test_ema_evaluates_and_saves_the_averaged_weights(run, tmp_path):
     torch.testing.assert_close(averaged[name], expected)
 
 
-def test_class_balance_by_loss_weighs_classes_by_the_inverse_of_their_share(faces, tmp_path):
-    recipe = train.Recipe(output_dir=str(tmp_path), class_balance="loss", model=MODEL)
-    config = train.build_config(recipe, {"label": [0] * 6 + [1] * 3 + [6]})
-    assert config.class_weights[:2] == pytest.approx([10 / (3 * 6), 10 / (3 * 3)])
-    assert config.class_weights[6] == pytest.approx(10 / 3)
-
-
-def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
-    labels = [0] * 900 + [1] * 90 + [2] * 10
-    recipe = train.Recipe(output_dir=str(tmp_path), class_balance="sampler", batch_size=10, num_workers=0)
-    order = torch.Generator().manual_seed(0)
-    loader = train.build_train_loader(range(1000), labels, recipe, order)
-    drawn = np.asarray(labels)[list(loader.sampler)]
-    assert np.bincount(drawn) / 1000 == pytest.approx([1 / 3] * 3, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"data": "nowhere.zip"}, "nowhere.zip"),
-        ({"model": {"branches": "both"}}, "branches"),
-        ({"model": {"label_smoothing": 2}}, "label_smoothing"),
-        ({"model": {"branches": "vit"}, "frozen": ["rednet"]}, "rednet"),
-        ({"rednet_checkpoint": "nowhere.pth"}, "nowhere.pth"),
-        ({"pretrained": "nowhere/model"}, "nowhere/model"),
-        ({"data": {"one": {"split": "random"}}}, "the source one needs its data"),
-        ({"data_dir": "nowhere"}, "nowhere"),
-        ({"push_to_hub": True}, "push_to_hub needs hub_model_id"),
-        ({"push_to_hub": True, "hub_model_id": "me/faces"}, "there is no token"),
-        ({"augmentation": [{"Flop": {}}]}, "Flop"),
-        pytest.param(
-            {"mixed_precision": "fp16"},
-            "fp16 needs a GPU",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="of runs on a CPU"),
-        ),
-        ({"report_to": "swanlab"}, "swanlab"),  # a tracker that is not installed
-    ],
-    ids=str,
-)
-def test_a_mistake_ends_in_one_line_and_a_non_zero_exit(run, tmp_path, changes, message):
-    with pytest.raises(SystemExit) as stop:
-        run(tmp_path / "out", **changes)
-    assert isinstance(stop.value.code, str)  # printed, exit status 1
-    assert stop.value.code.startswith("error: ")
-    assert "\n" not in stop.value.code
-    assert message in stop.value.code
-    assert not (tmp_path / "out").exists()  # the corrected command finds its folder free
-
-
-def test_a_folder_with_something_in_it_is_not_touched(run, tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(SystemExit, match="is not empty"):
-        run(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_a_folder_without_a_run_is_not_resumed(run, tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(SystemExit, match="is not empty; choose another output_dir"):
-        run(tmp_path, resume=True)
-
-
-def test_the_working_directory_can_be_the_output_folder(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run(Path(), num_epochs=1, max_steps=1)
-    expected = {"model.safetensors", "config.json", "preprocessor_config.json", "report.json", "recipe.yaml"}
-    expected |= {"confusion_matrix.png", "training_curves.png", "modeling_involvit.py", "checkpoints"}
-    found = {path.name for path in tmp_path.iterdir()}
-    assert expected <= found
-    assert not [name for name in found if "unfinished" in name]
-
-
-def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(run, faces, tmp_path):
-    changes = {"num_epochs": 50, "max_steps": 14, "checkpoint_steps": 2, "num_workers": 1}
-    _, whole = run(tmp_path / "whole", **changes)
-    output_dir = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words(faces, output_dir, **changes)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(output_dir.glob("checkpoints/step_*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, the workers too
-    _, printed = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert printed.splitlines()[-1] == "interrupted; --resume goes on from the last checkpoint"
-    assert "Traceback" not in printed
-    _, resumed = run(output_dir, resume=True, **changes)
-    assert_equal_weights(whole, resumed)
-
-
-def test_resuming_with_another_recipe_is_refused(run, tmp_path):
-    run(tmp_path / "out", num_epochs=1, max_steps=1)
-    with pytest.raises(SystemExit, match="another learning_rate"):
-        run(tmp_path / "out", num_epochs=1, max_steps=1, resume=True, learning_rate=1.0)
-
-
 def test_tensorboard_gets_loss_rate_and_scores(run, tmp_path):
     run(tmp_path / "out", num_epochs=2, report_to="tensorboard", log_steps=1)
     events = EventAccumulator(str(next((tmp_path / "out" / "logs").glob("events*")).parent)).Reload()
@@ -493,8 +264,3 @@ def test_tensorboard_gets_loss_rate_and_scores(run, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     scores = [event.value for event in events.Scalars("validation/accuracy")]
     assert scores == pytest.approx([entry["accuracy"] for entry in report["history"]])
-
-
-def test_the_class_order_is_the_same_everywhere():
-    metric = train.evaluate.load(train.METRIC).compute(predictions=[0], references=[0])
-    assert LABELS == MODEL_LABELS == tuple(metric["per_class"])

@@ -1,0 +1,81 @@
+"""The tab Compare: two models on the same photo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .answers import NO_FACE, describe, friendly_errors
+from .components import PRIVATE, photo_input
+from .models import offered, predictor
+from .probability_bars import probability_bars
+from .uploads import UploadError
+from .visitor_files import read
+
+
+def compare(
+    image: str | None, whole_image: bool, model_a: str, model_b: str, request: gr.Request
+) -> list[dict[str, Any]]:
+    """Shows what two models say about the same photo.
+
+    Args:
+        image: The photo.
+        whole_image: Whether the whole image is one face; otherwise faces are found first.
+        model_a: The first model: folder on the server or Hub id.
+        model_b: The second model.
+
+    Returns:
+        For each model its name and its faces, the largest first, as in the answer for a photo.
+    """
+    with friendly_errors():
+        pixels = read(image, request.session_hash)
+        answers = []
+        for model in (model_a, model_b):
+            check_model(model)
+            answers.append({"model": model, "faces": describe(predictor(model, whole_image)(pixels))})
+        if not answers[0]["faces"]:
+            raise UploadError(NO_FACE)
+        return answers
+
+
+def check_model(model: str | None) -> None:
+    """Refuses folders that whoever started the app did not name, unless the page is for this machine only."""
+    if not model:
+        raise UploadError("Choose two models first.")
+    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
+    if model not in offered() and Path(model).exists() and (not is_local or "SPACE_ID" in os.environ):
+        raise UploadError(f"{model} is not on the list; choose a model from the list, or name one on the Hub.")
+
+
+def side_by_side(answers: list[dict[str, Any]]) -> str:
+    """Draws the probabilities of two models, one table per face."""
+    cells = [
+        "".join(
+            probability_bars(face["probabilities"], f"{answer['model']}, face {face['face']}")
+            for face in answer["faces"]
+        )
+        for answer in answers
+    ]
+    return "<div class='side_by_side'>" + "".join(f"<div>{cell}</div>" for cell in cells) + "</div>"
+
+
+def layout() -> None:
+    """Lays out the tab and connects it."""
+    answers = gr.JSON(label="Faces by model", visible=False)
+    names = list(offered())
+    with gr.Row():
+        photo_file = photo_input()
+        with gr.Column():
+            pair = [
+                gr.Dropdown(names, value=name, label=f"{label}: folder or Hub id", allow_custom_value=True)
+                for label, name in (("Model A", names[0]), ("Model B", names[-1]))
+            ]
+            whole_image = gr.Checkbox(False, label="The whole image is one face")
+            run = gr.Button("Compare", variant="primary")
+    comparison = gr.HTML()
+    run.click(compare, [photo_file, whole_image, *pair], answers, api_name="compare").success(
+        side_by_side, answers, comparison, **PRIVATE
+    )

@@ -1,0 +1,85 @@
+"""The page in the browser: its tabs, its looks, and the server behind it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from . import environment  # noqa: F401
+
+# isort: split
+
+import gradio as gr
+
+from . import about, batch, compare, live, photo, video
+from .models import settings, warm_up
+from .probability_bars import CSS
+from .visitor_files import sessions
+
+MAX_FILE_SIZE = "200mb"
+MAX_WAITING = 64  # requests; later ones are turned away
+
+TABS = {"Photo": photo, "Live": live, "Video": video, "Batch": batch, "Compare": compare, "About": about}
+NOTICE = """Says which **expression** a face shows. An expression is not a feeling, and no basis for a decision about a
+person; the tab *About* says more. Nothing that you upload leaves this server or is kept after your visit."""
+THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no web fonts
+PAGE_CSS = f"""{CSS}
+.side_by_side {{ display: flex; flex-wrap: wrap; gap: 2rem; }}
+.side_by_side > div {{ flex: 1 1 18rem; }}
+.live img {{ width: 100%; border-radius: 6px; }}
+"""
+# Gradio leaves pictures without a name for screen readers; they get the one of their frame.
+PAGE_HEAD = """<script>
+new MutationObserver(() => document.querySelectorAll("img[alt='']").forEach((image) => {
+  const label = image.closest(".block")?.querySelector("label, [data-testid='block-label']")?.innerText.trim();
+  if (label) image.alt = label;
+})).observe(document, { childList: true, subtree: true });
+</script>"""
+
+
+def build() -> gr.Blocks:
+    """Puts the page together."""
+    with gr.Blocks(title="InvolViT: facial expressions", delete_cache=(60, 3600), analytics_enabled=False) as page:
+        gr.Markdown(f"# InvolViT\n\n{NOTICE}")
+        for name, tab in TABS.items():
+            with gr.Tab(name):
+                tab.layout()
+
+        def forget(request: gr.Request) -> None:
+            """Deletes what is left of a session when its page is closed."""
+            sessions.forget(request.session_hash)
+            page.state_holder.session_data.pop(request.session_hash, None)  # Gradio would keep it for an hour
+
+        page.unload(forget)
+    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=2)
+
+
+def serve(models: Sequence[str] | None = None, face_detector: str | None = None) -> None:
+    """Loads the models and serves the page until it is interrupted.
+
+    Args:
+        models: Folders, Hub ids or `.onnx` files; all but the first are offered for comparison. By default the model of
+            the package.
+        face_detector: YuNet's file; by default from the Hub or its cache.
+
+    Raises:
+        FileNotFoundError: If there is no such model or detector.
+        ValueError: If one cannot be loaded.
+        OSError: If the address is in use.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the visitors' files go then too
+    settings.models = list(models or settings.models)
+    settings.face_detector = face_detector
+    warm_up()
+    build().launch(
+        inbrowser=sys.stdout.isatty(),  # where a person starts it
+        theme=THEME,
+        css=PAGE_CSS,
+        head=PAGE_HEAD,
+        max_file_size=MAX_FILE_SIZE,
+        run_history=False,
+        mcp_server=True,
+        ssr_mode=False,
+        footer_links=["api", "settings"],
+    )

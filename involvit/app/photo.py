@@ -1,0 +1,203 @@
+"""The tab Photo: the faces in a photo, and where the model looked in the one that is chosen."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from ..prediction.annotation import draw_faces
+from ..prediction.explanation import overlay
+from ..prediction.predictor import FacePrediction
+from .answers import NO_FACE, as_dict, describe, friendly_errors
+from .components import PRIVATE, photo_input
+from .models import heat_maps, main_model, predictor, settings
+from .probability_bars import probability_bars
+from .uploads import UploadError
+from .visitor_files import enlarged, read, sessions, write
+
+START = "Upload a photo, paste one, or take one with the camera."
+BRANCHES = {
+    "rednet": "Involution branch",
+    "vit": "Transformer branch",
+    "fused": "Both, fused",
+}
+
+
+@dataclass
+class Photo:
+    """What was found in the last photo of a session, so that choosing a face need not find it again."""
+
+    path: str
+    whole_image: bool
+    faces: list[FacePrediction]  # each with its crop
+
+
+def find_in_photo(path: str | None, whole_image: bool, session: str) -> tuple[Photo, np.ndarray]:
+    """Reads a photo and predicts for its faces; returns them and the pixels."""
+    image = read(path, session)
+    find = predictor(whole_image=whole_image)
+    faces = find(image)
+    if whole_image:
+        size = find.classifier.image_size
+        faces = [replace(faces[0], crop=cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))]
+    return Photo(path, whole_image, faces), image
+
+
+def photo(
+    image: str | None, whole_image: bool, request: gr.Request
+) -> tuple[str | None, list[dict[str, Any]] | None, Photo | None]:
+    """Finds the faces in a photo and says which expression each shows.
+
+    Args:
+        image: The photo: JPEG, PNG, WebP or another common format.
+        whole_image: Whether the whole image is one face; otherwise faces are found first.
+
+    Returns:
+        The photo with outlined faces, and a list of the faces, the largest first, each with number, label, score, box
+        (x, y, width and height in pixels) and the probabilities of all expressions.
+    """
+    if image is None:  # taken away
+        return None, None, None
+    with friendly_errors():
+        found, pixels = find_in_photo(image, whole_image, request.session_hash)
+        annotated = write(draw_faces(pixels, found.faces), sessions.new_folder(request.session_hash) / "faces.jpg")
+        return annotated, describe(found.faces), found
+
+
+def explain(
+    image: str | None, whole_image: bool, face: int, last_photo: Photo | None, request: gr.Request
+) -> tuple[dict[str, Any] | None, str | None, str | None, str | None, str | None]:
+    """Explains one face of a photo: its probabilities, its aligned crop, and where each branch of the model looked.
+
+    Args:
+        image: The photo.
+        whole_image: Whether the whole image is one face; otherwise faces are found first.
+        face: Number of the face, from 1, the largest first.
+
+    Returns:
+        The face with label, score, box and probabilities; the face turned upright and cut out; and on it heat maps for
+        its label of the involution branch, the transformer branch and their fusion.
+    """
+    if image is None:
+        return None, None, *[None] * len(BRANCHES)
+    with friendly_errors():
+        if last_photo is None or (last_photo.path, last_photo.whole_image) != (image, whole_image):
+            last_photo, _ = find_in_photo(image, whole_image, request.session_hash)
+        if not last_photo.faces:
+            raise UploadError(NO_FACE)
+        number = int(face or 1)
+        if not 1 <= number <= len(last_photo.faces):
+            raise UploadError(f"There is no face {number} in this photo; it has {len(last_photo.faces)}.")
+        chosen = last_photo.faces[number - 1]
+        try:
+            maps = heat_maps(main_model(), chosen.crop, chosen.label)
+        except ValueError as error:  # a model of another kind
+            gr.Info(str(error))
+            maps = {}
+        folder = sessions.new_folder(request.session_hash)
+        crop = enlarged(chosen.crop)
+        pictures = [write(crop, folder / "face.png")]
+        for branch in BRANCHES:
+            picture = overlay(crop, enlarged(maps[branch])) if branch in maps else None
+            pictures.append(None if picture is None else write(picture, folder / f"{branch}.png"))
+        return as_dict(number, chosen), *pictures
+
+
+def show_faces(faces: list[dict[str, Any]] | None) -> tuple[str, Any, Any, int]:
+    """Turns the faces of a photo, None without one, into what can be chosen from; the first is chosen."""
+    if faces is None:
+        return START, gr.Radio([], visible=False), gr.Button(visible=False), 1
+    names = [(f"{face['face']} {face['label']} {face['score']:.0%}", face["face"]) for face in faces]
+    count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+    message = f"{count}. Choose one here or in the picture." if faces else NO_FACE
+    choice = gr.Radio(names, value=1 if faces else None, visible=bool(faces))
+    return message, choice, gr.Button(visible=not faces), 1
+
+
+def nothing_shown() -> list[Any]:
+    """Empties the tab: results of one photo are not left beside another."""
+    hidden = [gr.Radio([], visible=False), gr.Button(visible=False)]
+    return [None, None, None, START, *hidden, None, "", None, *[None] * len(BRANCHES)]
+
+
+def face_at(faces: list[dict[str, Any]], click: gr.SelectData) -> tuple[int, int]:
+    """Returns the number of the face nearest to a click, for the choice and for the explanation."""
+
+    def distance(face: dict[str, Any]) -> float:
+        x, y, width, height = face["box"] or (0, 0, 0, 0)
+        return np.hypot(x + width / 2 - click.index[0], y + height / 2 - click.index[1])
+
+    nearest = min(faces, key=distance)["face"]
+    return nearest, nearest
+
+
+def bars_of_face(face: dict[str, Any] | None) -> str:
+    """Draws the probabilities of one face, and says what they mean where the model learned from people's votes."""
+    if face is None:
+        return ""
+    bars = probability_bars(face["probabilities"], f"Face {face['face']}: {face['label']}")
+    people = f"<p>About {round(10 * face['score'])} of 10 people would say {escape(face['label'])}.</p>"
+    return bars + people if learned_from_votes(settings.models[0]) else bars
+
+
+@functools.cache
+def learned_from_votes(model: str) -> bool:
+    """Returns whether a model was trained on the votes of several people per face, as its folder's report says."""
+    try:
+        return bool(json.loads((Path(model) / "report.json").read_bytes())["run"].get("votes"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no report, or none of ours
+        return False
+
+
+def layout() -> None:
+    """Lays out the tab and connects it."""
+    last_photo = gr.State(None)
+    faces = gr.JSON(label="List of faces", visible=False)
+    face = gr.JSON(label="Chosen face", visible=False)
+    number = gr.Number(1, label="Number of the face", precision=0, visible=False)
+    with gr.Row():
+        with gr.Column():
+            photo_file = photo_input()
+            whole_image = gr.Checkbox(False, label="The whole image is one face")
+        with gr.Column():
+            outlined = gr.Image(label="Faces", interactive=False, buttons=["download", "fullscreen"])
+            message = gr.Markdown(START)
+            choice = gr.Radio([], label="Face", visible=False)
+            take_whole = gr.Button("Take the whole image as the face", visible=False)
+    bars = gr.HTML(label="Probabilities")
+    gr.Markdown("Where the model looked for this expression, by Grad-CAM: the brighter a spot, the more it counted.")
+    with gr.Row():
+        crop = gr.Image(label="The face, upright", interactive=False, buttons=[], height=230)
+        heat = [
+            gr.Image(label=name, interactive=False, buttons=[], height=230, min_width=220) for name in BRANCHES.values()
+        ]
+
+    def explain_after(event: Any, **options: Any) -> None:
+        """Explains the chosen face once an event is over."""
+        event.success(explain, [photo_file, whole_image, number, last_photo], [face, crop, *heat], **options).then(
+            bars_of_face, face, bars, **PRIVATE
+        )
+
+    results = [outlined, faces, last_photo, message, choice, take_whole, face, bars, crop, *heat]
+    looked = gr.on(
+        [photo_file.input, whole_image.change],
+        photo,
+        [photo_file, whole_image],
+        [outlined, faces, last_photo],
+        api_name="photo",
+        show_progress="minimal",
+    )
+    looked.failure(nothing_shown, None, results, **PRIVATE)
+    shown = looked.success(show_faces, faces, [message, choice, take_whole, number], **PRIVATE)
+    explain_after(shown, api_name="explain", show_progress="minimal")
+    take_whole.click(lambda: True, None, whole_image, **PRIVATE)
+    explain_after(choice.input(lambda n: n, choice, number, **PRIVATE), **PRIVATE)
+    explain_after(outlined.select(face_at, faces, [choice, number], **PRIVATE), **PRIVATE)

@@ -1,0 +1,50 @@
+"""What visitors send and get: photos in, pictures out, each in its session's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from .environment import FILES
+from .session_files import SessionFiles
+from .uploads import UploadError, read_photo
+
+PHOTO_SIDE = 2048  # a larger photo is scaled down to it before faces are looked for
+
+RESULTS = Path(FILES.name, "results")
+RESULTS.mkdir()
+gr.set_static_paths(RESULTS)  # served as they are: a copy in Gradio's cache would outlive its session
+sessions = SessionFiles(RESULTS)
+
+
+def read(path: str | None, session: str) -> np.ndarray:
+    """Reads a photo of a session, RGB uint8 [H, W, 3], with a long side of at most `PHOTO_SIDE`."""
+    if path is None:
+        raise UploadError("Choose a photo first.")
+    sessions.adopt(session, path)
+    return scaled(read_photo(path), PHOTO_SIDE)
+
+
+def scaled(image: np.ndarray, side: int) -> np.ndarray:
+    """Scales an image down to a long side, if it is larger."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    return cv2.resize(
+        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
+
+
+def enlarged(image: np.ndarray, side: int = 288) -> np.ndarray:
+    """Enlarges a small square image for the page."""
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def write(image: np.ndarray, path: Path) -> str:
+    """Writes an RGB image, JPEG or PNG by the suffix, and returns its path."""
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return str(path)

@@ -1,0 +1,75 @@
+"""`involvit train`: trains by a recipe, reports on the result, and pushes it where the recipe says so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from huggingface_hub.errors import StrictDataclassError
+
+from .publishing.finished_run import push_run, report_run
+from .publishing.hub import find_token
+from .training.accelerator import build_accelerator
+from .training.loop import finish, prepare, train
+from .training.recipe import parse_recipe
+from .training.run_folder import check_run_folder
+from .training.steps import NonFiniteLossError
+
+
+def train_by_recipe(words: Sequence[str]) -> int:
+    """Carries out a run. To be called by every process that `accelerate launch` starts.
+
+    Args:
+        words: The command line, see `parse_recipe`.
+
+    Returns:
+        The exit status: 0, or 1 if the loss is no longer finite, or 130 if interrupted.
+
+    Raises:
+        SystemExit: With status 2, after a user's mistake.
+    """
+    try:
+        with _one_line_errors():
+            recipe = parse_recipe(words)
+            accelerator = build_accelerator(recipe)
+            is_finished = check_run_folder(recipe, accelerator)
+            pushes = recipe.push_to_hub and accelerator.is_main_process
+            if pushes:
+                find_token()  # before the hours of training, not after
+            run = None if is_finished else prepare(recipe, accelerator)
+        if run is not None:
+            train(run)
+            if (measured := finish(run)) is not None:
+                report_run(recipe, measured)
+        else:
+            accelerator.print(
+                f"{recipe.output_dir} holds a finished run, see its report.json; a new run needs another output_dir"
+            )
+        if pushes:
+            with _one_line_errors():
+                push_run(recipe)
+    except NonFiniteLossError as error:
+        _say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("interrupted; --resume continues from the last checkpoint")
+        return 130
+    return 0
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Ends the program on a user's mistake with one line that says what to do."""
+    try:
+        yield
+    except (ValueError, OSError, StrictDataclassError) as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+
+
+def _say(text: str) -> None:
+    """Prints one line on stderr, by the first process of each machine."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(" ".join(text.split()), file=sys.stderr)
