@@ -140,10 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        arguments (`Sequence[str]`, *optional*): the command line; that of the process by default.
+        arguments: The command line; that of the process by default.
 
     Returns:
-        `int`: 0, or 2 after one line `error: ...` for input that cannot be used, or 130 when interrupted.
+        0, or 2 after one line `error: ...` for input that cannot be used, or 130 when interrupted.
     """
     logging.basicConfig(format="%(message)s")
     options = vars(_parse(arguments))

@@ -17,11 +17,11 @@ class BadInput:
     """Receives each piece of input that cannot be used.
 
     Args:
-        source (`str`): what is being read, named in the error.
-        on_error (`str`): `"stop"` raises at the first piece, `"skip"` collects them in `left_out`.
+        source: What is being read, named in the error.
+        on_error: `"stop"` raises at the first piece, `"skip"` collects them in `left_out`.
 
     Raises:
-        ValueError: if `on_error` is neither.
+        ValueError: If `on_error` is neither.
     """
 
     def __init__(self, source: str, on_error: str) -> None:
@@ -36,11 +36,11 @@ class BadInput:
         """Records one file, row or folder that is left out.
 
         Args:
-            name (`str`): which one, as a path inside the source.
-            problem (`str`): what is wrong with it; reads on after the name: `"is truncated"`.
+            name: Which one, as a path inside the source.
+            problem: What is wrong with it; reads on after the name: `"is truncated"`.
 
         Raises:
-            ValueError: with `on_error="stop"`.
+            ValueError: With `on_error="stop"`.
         """
         if self.on_error == "stop":
             raise ValueError(
@@ -52,7 +52,7 @@ class BadInput:
         """Has the report say what a reader leaves out by rule, though nothing is wrong with it.
 
         Args:
-            text (`str`): begins with "left out".
+            text: Begins with "left out".
         """
         self.notes.append(text)
 
@@ -71,7 +71,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
     """Returns the width and height that an image's header claims; None if it cannot be read. Nothing is decoded.
 
     Args:
-        data (`bytes`): the encoded image.
+        data: The encoded image.
     """
     try:
         with warnings.catch_warnings():
@@ -87,10 +87,10 @@ def image_problem(data: bytes) -> str | None:
     The size in the header is checked before anything is decoded.
 
     Args:
-        data (`bytes`): the encoded image.
+        data: The encoded image.
 
     Returns:
-        `str`, *optional*: the problem, worded for `BadInput.add`.
+        The problem, worded for `BadInput.add`.
     """
     if not data:
         return "is empty (0 bytes)"

@@ -25,14 +25,14 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
     its name), the aligned faces are taken. Files that are no images, outside class folders, are passed over.
 
     Args:
-        tree (`FileTree`): the files.
-        bad (`BadInput`): receives folders of unknown classes, empty class folders and images in no class folder.
+        tree: The files.
+        bad: Receives folders of unknown classes, empty class folders and images in no class folder.
 
     Returns:
-        `list[Face]`: in natural order of their paths.
+        In natural order of their paths.
 
     Raises:
-        ValueError: if there are fewer than two classes, or `bad` stops.
+        ValueError: If there are fewer than two classes, or `bad` stops.
     """
     top = _wrapping_folders(tree)
     faces: list[Face] = []

@@ -53,14 +53,14 @@ class DuplicatePair:
     """Two images that show the same photograph.
 
     Attributes:
-        split_a (`str`): `"train"`, unless all pairs were asked for.
-        index_a (`int`): row in that split.
-        path_a (`str`): path of that row.
-        split_b (`str`): a held-out split, unless all pairs were asked for.
-        index_b (`int`): row in that split.
-        path_b (`str`): path of that row.
-        distance (`int`): hash bits that differ, of 256.
-        exact (`bool`): whether the decoded pixels are identical.
+        split_a: `"train"`, unless all pairs were asked for.
+        index_a: Row in that split.
+        path_a: Path of that row.
+        split_b: A held-out split, unless all pairs were asked for.
+        index_b: Row in that split.
+        path_b: Path of that row.
+        distance: Hash bits that differ, of 256.
+        exact: Whether the decoded pixels are identical.
     """
 
     split_a: str
@@ -79,17 +79,17 @@ def find_duplicates(
     """Finds the training images that repeat a held-out image, whatever their labels.
 
     Args:
-        dataset (`DatasetDict`): `train` and any other splits, with the columns `image` and `path`.
-        max_distance (`int`): largest number of differing hash bits, in [0, 256]. 0 still finds all exact duplicates;
-            from 60 on, faces that merely look alike are found too.
-        all_pairs (`bool`): whether to find any two images that repeat each other, also within one split and in two
-            held-out ones; each pair once.
+        dataset: `train` and any other splits, with the columns `image` and `path`.
+        max_distance: Largest number of differing hash bits, in [0, 256]. 0 still finds all exact duplicates; from 60
+            on, faces that merely look alike are found too.
+        all_pairs: Whether to find any two images that repeat each other, also within one split and in two held-out
+            ones; each pair once.
 
     Returns:
-        `list[DuplicatePair]`: exact pairs first, then by distance, split and row.
+        Exact pairs first, then by distance, split and row.
 
     Raises:
-        ValueError: if `max_distance` is out of its range.
+        ValueError: If `max_distance` is out of its range.
     """
     if not 0 <= max_distance <= HASH_SIZE**2:
         raise ValueError(f"max_distance is {max_distance}; it counts differing bits, from 0 to {HASH_SIZE**2}.")
@@ -119,9 +119,8 @@ def drop_train_duplicates(dataset: DatasetDict, pairs: Sequence[DuplicatePair]) 
     """Returns the data set without the training images of the pairs; the other splits stay as they are.
 
     Args:
-        dataset (`DatasetDict`): the one that `pairs` was found in.
-        pairs (`Sequence[DuplicatePair]`): what `find_duplicates` returned without `all_pairs`, or those of it that are
-            to go.
+        dataset: The one that `pairs` was found in.
+        pairs: What `find_duplicates` returned without `all_pairs`, or those of it that are to go.
     """
     dropped = {pair.index_a for pair in pairs}
     kept = [index for index in range(dataset[TRAIN].num_rows) if index not in dropped]
@@ -132,8 +131,8 @@ def drop_all_duplicates(dataset: DatasetDict, name: str) -> DatasetDict:
     """Returns the data set without the training images that repeat a held-out one, and logs how many went.
 
     Args:
-        dataset (`DatasetDict`): see `find_duplicates`.
-        name (`str`): what the log calls it.
+        dataset: See `find_duplicates`.
+        name: What the log calls it.
     """
     kept = drop_train_duplicates(dataset, find_duplicates(dataset))
     before = dataset[TRAIN].num_rows

@@ -33,13 +33,13 @@ class Face:
     """An image that a source offers.
 
     Attributes:
-        part (`str`): `"train"`, `"validation"` or `"test"`.
-        path (`str`): its name inside the source.
-        label (`int`): index into `LABELS`, or -1 where the source gives none (test part only).
-        read (`Callable[[], bytes]`): returns the encoded image; a ValueError says why it cannot.
-        group (`str`, *optional*): film or person; None leaves it to the file name.
-        votes (`tuple[float, ...]`, *optional*): what share of several people chose each of `LABELS`; sums to 1.
-        vote_counts (`tuple[int, ...]`, *optional*): how many people gave each of `votes.ANSWERS`.
+        part: `"train"`, `"validation"` or `"test"`.
+        path: Its name inside the source.
+        label: Index into `LABELS`, or -1 where the source gives none (test part only).
+        read: Returns the encoded image; a ValueError says why it cannot.
+        group: Film or person; None leaves it to the file name.
+        votes: What share of several people chose each of `LABELS`; sums to 1.
+        vote_counts: How many people gave each of `votes.ANSWERS`.
     """
 
     part: str
@@ -63,11 +63,11 @@ def compile_group_pattern(pattern: str | None) -> re.Pattern[str]:
     """Returns the pattern that finds the film or person in a file name.
 
     Args:
-        pattern (`str`, *optional*): regular expression with exactly one group, matched against the whole name without
-            folders and suffix. The default takes what stands before the trailing numbers.
+        pattern: Regular expression with exactly one group, matched against the whole name without folders and suffix.
+            The default takes what stands before the trailing numbers.
 
     Raises:
-        ValueError: if it is no regular expression or has not exactly one group.
+        ValueError: If it is no regular expression or has not exactly one group.
     """
     try:
         compiled = re.compile(GROUP_PATTERN if pattern is None else pattern)
@@ -85,8 +85,8 @@ def group_of(path: str, pattern: re.Pattern[str]) -> str:
     """Returns the film or person a file shows, by its name; a name that does not match is a group of its own.
 
     Args:
-        path (`str`): path inside the source.
-        pattern (`re.Pattern`): from `compile_group_pattern`.
+        path: Path inside the source.
+        pattern: From `compile_group_pattern`.
     """
     match = pattern.fullmatch(PurePosixPath(path).stem)
     return match[1] if match and match[1] else path

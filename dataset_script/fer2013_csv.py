@@ -24,7 +24,7 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
     Of several (the challenge's archive also has the csv cut into its parts) `fer2013.csv` is taken.
 
     Raises:
-        ValueError: if there are several and none, or more than one, is called `fer2013.csv`, or if the tree is a csv of
+        ValueError: If there are several and none, or more than one, is called `fer2013.csv`, or if the tree is a csv of
             something else.
     """
     found = []
@@ -50,12 +50,12 @@ def read_fer2013_csv(tree: FileTree, name: str, bad: BadInput) -> list[Face]:
     The csv says nothing of who is on an image, so each is a group of its own.
 
     Args:
-        tree (`FileTree`): holds the csv.
-        name (`str`): the csv's name in the tree.
-        bad (`BadInput`): receives rows of a wrong length, with a pixel or class out of range or an unknown `Usage`.
+        tree: Holds the csv.
+        name: The csv's name in the tree.
+        bad: Receives rows of a wrong length, with a pixel or class out of range or an unknown `Usage`.
 
     Returns:
-        `list[Face]`: by part, in the order of the rows; the path is `NAME#LINE`.
+        By part, in the order of the rows; the path is `NAME#LINE`.
     """
     faces = [face for face in read_rows(tree, name, bad) if face is not None]
     return sorted(faces, key=lambda face: PARTS.index(face.part))

@@ -158,40 +158,39 @@ def load_fer_dataset(
     content take them from there, whatever the split.
 
     Args:
-        data (`str` or `Path`): a folder, zip or tar of class folders, of FER2013's csv or of FER+ in either of its
-            forms (see `fer_plus`), FER2013's csv itself, a folder or file that `datasets` can load with the columns
-            `image` and `label`, the Hub id of such a data set, or the word `"rendered"` for drawn faces.
-        split (`str`, *optional*): `"official"` (the parts the data comes in), `"random"`, `"stratified"`, `"group"` (no
-            film or person in both), `"kfold"` (stratified), `"group_kfold"` or `"train"` (nothing is held out, for a
-            source of several). None is official where the data has a training and a validation part, else stratified.
-            All but official pool these two parts and split anew; a test part is left as it is.
-        seed (`int`): of the split, and of the rendered faces.
-        validation_fraction (`float`): share of the images for validation, in (0, 1); official and k-fold splits have
-            their own.
-        n_folds (`int`): number of folds of the k-fold splits.
-        fold (`int`): which fold is the validation part, from 0.
-        group_pattern (`str`, *optional*): regular expression with one group that finds the film or person in a whole
-            file name without its suffix. The default takes what stands before the trailing numbers:
-            `Airheads_000519240_00000005` is of the group `Airheads`. An image whose name does not match is a group of
-            its own. A `group` column that the data has itself is kept.
-        on_error (`str`): `"stop"` at the first image, row or folder that cannot be used, or `"skip"` it; how many and
-            which is logged as a warning and stands in `info.description`.
-        drop_duplicates (`bool`): whether to drop the training images that are exact or near duplicates of an image in
-            the other parts.
-        rendered_images (`int`): how many faces `"rendered"` draws.
-        rendered_size (`int`): their height and width in pixels.
-        cache_dir (`str` or `Path`, *optional*): another place for the cache.
+        data: A folder, zip or tar of class folders, of FER2013's csv or of FER+ in either of its forms (see
+            `fer_plus`), FER2013's csv itself, a folder or file that `datasets` can load with the columns `image` and
+            `label`, the Hub id of such a data set, or the word `"rendered"` for drawn faces.
+        split: `"official"` (the parts the data comes in), `"random"`, `"stratified"`, `"group"` (no film or person in
+            both), `"kfold"` (stratified), `"group_kfold"` or `"train"` (nothing is held out, for a source of several).
+            None is official where the data has a training and a validation part, else stratified. All but official pool
+            these two parts and split anew; a test part is left as it is.
+        seed: Of the split, and of the rendered faces.
+        validation_fraction: Share of the images for validation, in (0, 1); official and k-fold splits have their own.
+        n_folds: Number of folds of the k-fold splits.
+        fold: Which fold is the validation part, from 0.
+        group_pattern: Regular expression with one group that finds the film or person in a whole file name without its
+            suffix. The default takes what stands before the trailing numbers: `Airheads_000519240_00000005` is of the
+            group `Airheads`. An image whose name does not match is a group of its own. A `group` column that the data
+            has itself is kept.
+        on_error: `"stop"` at the first image, row or folder that cannot be used, or `"skip"` it; how many and which is
+            logged as a warning and stands in `info.description`.
+        drop_duplicates: Whether to drop the training images that are exact or near duplicates of an image in the other
+            parts.
+        rendered_images: How many faces `"rendered"` draws.
+        rendered_size: Their height and width in pixels.
+        cache_dir: Another place for the cache.
 
     Returns:
-        `DatasetDict`: `train`, `validation` (unless the split is `"train"`) and, where the data has one, `test`,
-        ordered by path, with `image` (the original encoded bytes), `label` (`ClassLabel` of `LABELS`; -1 in a test part
-        without labels), `group` (`str`) and `path` (`str`, inside the source). Where several people judged the faces,
-        `label` is their majority, and there are `votes` (seven floats that sum to 1, see `votes.distribution`) and
-        `vote_counts` (ten ints, how many people gave each of `votes.ANSWERS`; None where nobody counted them).
+        `train`, `validation` (unless the split is `"train"`) and, where the data has one, `test`, ordered by path, with
+        `image` (the original encoded bytes), `label` (`ClassLabel` of `LABELS`; -1 in a test part without labels),
+        `group` (`str`) and `path` (`str`, inside the source). Where several people judged the faces, `label` is their
+        majority, and there are `votes` (seven floats that sum to 1, see `votes.distribution`) and `vote_counts` (ten
+        ints, how many people gave each of `votes.ANSWERS`; None where nobody counted them).
 
     Raises:
-        FileNotFoundError: if `data` is no existing path and cannot be had from the Hub.
-        ValueError: for anything else that cannot be used; the message names the file and says what to do.
+        FileNotFoundError: If `data` is no existing path and cannot be had from the Hub.
+        ValueError: For anything else that cannot be used; the message names the file and says what to do.
     """
     if split not in (None, *SPLITS, TRAIN):
         raise ValueError(f"split is {split!r}; it is one of {', '.join((*SPLITS, TRAIN))}.")
@@ -253,15 +252,15 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> tuple[
     """Finds a source without reading its images; one on the Hub is downloaded.
 
     Args:
-        data (`str` or `Path`): see `load_fer_dataset`.
-        cache_dir (`str` or `Path`, *optional*): another place for the cache.
+        data: See `load_fer_dataset`.
+        cache_dir: Another place for the cache.
 
     Returns:
-        `tuple[str, str]`: the absolute path, the Hub id or the word `"rendered"`; and a fingerprint of the content.
+        The absolute path, the Hub id or the word `"rendered"`; and a fingerprint of the content.
 
     Raises:
-        FileNotFoundError: if it is no existing path and cannot be had from the Hub.
-        ValueError: if `datasets` cannot load what is on the Hub.
+        FileNotFoundError: If it is no existing path and cannot be had from the Hub.
+        ValueError: If `datasets` cannot load what is on the Hub.
     """
     located = _locate(str(data))
     return located, _fingerprint(located, cache_dir)

@@ -45,12 +45,12 @@ def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> lis
     """Reads the faces that the files `label.csv` list, a row each: name of the image, box of the face, ten counts.
 
     Args:
-        tree (`FileTree`): holds them and the images.
-        names (`Sequence[str]`): those from `find_label_files`.
-        bad (`BadInput`): receives rows of another form and images that are not there.
+        tree: Holds them and the images.
+        names: Those from `find_label_files`.
+        bad: Receives rows of another form and images that are not there.
 
     Returns:
-        `list[Face]`: by part, in the order of the rows, each a group of its own.
+        By part, in the order of the rows, each a group of its own.
     """
     faces, unclear = [], Counter[str]()
     for name in names:
@@ -82,16 +82,16 @@ def read_votes_csv(tree: FileTree, name: str, faces_csv: str, bad: BadInput) -> 
     """Reads the images of `fer2013.csv` with the votes of the same rows of `fer2013new.csv`.
 
     Args:
-        tree (`FileTree`): holds both.
-        name (`str`): `fer2013new.csv`: `Usage`, the image's name, which is empty where there is no face, ten counts.
-        faces_csv (`str`): `fer2013.csv`.
-        bad (`BadInput`): receives rows of another form.
+        tree: Holds both.
+        name: `fer2013new.csv`: `Usage`, the image's name, which is empty where there is no face, ten counts.
+        faces_csv: `fer2013.csv`.
+        bad: Receives rows of another form.
 
     Returns:
-        `list[Face]`: by part, in the order of the rows; the path is `NAME#LINE` of `fer2013.csv`.
+        By part, in the order of the rows; the path is `NAME#LINE` of `fer2013.csv`.
 
     Raises:
-        ValueError: if the two do not have the same rows.
+        ValueError: If the two do not have the same rows.
     """
     header, *votes = list(_rows(tree, name)) or [(1, [])]
     if [column.strip().lower() for column in header[1]] != ["usage", "image name", *_COLUMNS]:
@@ -130,12 +130,12 @@ def judged(face: Face, counts: tuple[int, ...], unclear: Counter[str]) -> Face |
     """Returns a face with what people say of it: the label of the majority, the votes and their counts.
 
     Args:
-        face (`Face`): the face.
-        counts (`tuple[int, ...]`): how many people gave each of `votes.ANSWERS`.
-        unclear (`Counter[str]`): counts the faces of which no class has the majority, by reason; see `note_unclear`.
+        face: The face.
+        counts: How many people gave each of `votes.ANSWERS`.
+        unclear: Counts the faces of which no class has the majority, by reason; see `note_unclear`.
 
     Returns:
-        `Face`, *optional*: None where no class has the majority.
+        None where no class has the majority.
     """
     label = majority(counts)
     if label is None:
@@ -151,8 +151,8 @@ def note_unclear(unclear: Counter[str], bad: BadInput) -> None:
     """Has the report say how many faces were left out because of their votes, and why.
 
     Args:
-        unclear (`Counter[str]`): their numbers by reason, from `judged`.
-        bad (`BadInput`): receives the note.
+        unclear: Their numbers by reason, from `judged`.
+        bad: Receives the note.
     """
     if unclear:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(unclear.items()))
@@ -192,7 +192,7 @@ def _read_box(tree: FileTree, path: str, box: Box) -> bytes:
     """The bytes of an image, cut to the box where that is not the whole.
 
     Raises:
-        ValueError: if the box reaches beyond the image.
+        ValueError: If the box reaches beyond the image.
     """
     data = tree.read(path)
     size = image_size(data)

@@ -47,9 +47,9 @@ class FileTree:
     """The files below a folder or in an archive.
 
     Attributes:
-        root (`Path`): the folder or archive.
-        files (`dict[str, Callable[[], BinaryIO]]`): name relative to the root, with `/`, to its opener; natural order.
-        folders (`set[str]`): every folder, empty ones too.
+        root: The folder or archive.
+        files: Name relative to the root, with `/`, to its opener; natural order.
+        folders: Every folder, empty ones too.
     """
 
     root: Path
@@ -60,7 +60,7 @@ class FileTree:
         """Returns the bytes of a file.
 
         Raises:
-            ValueError: if it is larger than `MAX_FILE_BYTES` or cannot be read, worded for `BadInput.add`.
+            ValueError: If it is larger than `MAX_FILE_BYTES` or cannot be read, worded for `BadInput.add`.
         """
         try:
             with self.files[name]() as file:
@@ -79,14 +79,14 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
     of it (`../x`, `/x`) go to `bad` and are not part of the tree.
 
     Args:
-        root (`Path`): an existing folder or file.
-        bad (`BadInput`): receives the entries that are refused.
+        root: An existing folder or file.
+        bad: Receives the entries that are refused.
 
     Returns:
-        `FileTree`: the same for the same content, whatever the order on disk.
+        The same for the same content, whatever the order on disk.
 
     Raises:
-        ValueError: if the file is of another kind or damaged, or `bad` stops at an entry.
+        ValueError: If the file is of another kind or damaged, or `bad` stops at an entry.
     """
     tree = FileTree(root)
     with naming_damage(str(root)):

@@ -24,25 +24,25 @@ def load_joined_datasets(
     """Loads several sources and joins their parts, each split in its own way.
 
     Args:
-        sources (`Mapping[str, Mapping[str, Any]]`): name of each source -> arguments of `load_fer_dataset`, `data`
-            among them, and `repeat` (`int`, 1 by default), how often its training images stand in the joined part. With
-            the split `"train"` all images of a source are for training, also those of its own validation part, but for
-            those of the films or persons that another source holds out: their names are taken to mean the same in
-            both. Its test part, if it has one, is left out.
-        drop_duplicates (`bool`): whether to drop the training images of any source that are exact or near duplicates of
-            a held-out image of any source.
+        sources: Name of each source -> arguments of `load_fer_dataset`, `data` among them, and `repeat` (`int`, 1 by
+            default), how often its training images stand in the joined part. With the split `"train"` all images of a
+            source are for training, also those of its own validation part, but for those of the films or persons that
+            another source holds out: their names are taken to mean the same in both. Its test part, if it has one, is
+            left out.
+        drop_duplicates: Whether to drop the training images of any source that are exact or near duplicates of a
+            held-out image of any source.
         **defaults: arguments of `load_fer_dataset` for the sources that do not give their own.
 
     Returns:
-        `DatasetDict`: `train`, `validation` and, where all sources that hold images out have one, `test`, with the
-        columns of `load_fer_dataset` and `source` (`str`). `path` and `group` begin with the source's name and a slash.
-        Where one source has `votes`, the label of an image of another stands for all votes. A test part that is left
-        out is logged.
+        `train`, `validation` and, where all sources that hold images out have one, `test`, with the columns of
+        `load_fer_dataset` and `source` (`str`). `path` and `group` begin with the source's name and a slash. Where one
+        source has `votes`, the label of an image of another stands for all votes. A test part that is left out is
+        logged.
 
     Raises:
-        FileNotFoundError: if the data of a source is no existing path and cannot be had from the Hub; before any source
+        FileNotFoundError: If the data of a source is no existing path and cannot be had from the Hub; before any source
             is read.
-        ValueError: if there is no source, one lacks `data` or has an unknown argument, or cannot be used. The message,
+        ValueError: If there is no source, one lacks `data` or has an unknown argument, or cannot be used. The message,
             like that above, begins with the source's name.
     """
     _check(sources)

@@ -30,14 +30,14 @@ def canonical_label(name: str) -> str:
     """Returns the class of `LABELS` that a class name means.
 
     Args:
-        name (`str`): a class name in any case: one of `LABELS` or a common synonym (`"happiness"`, `"ANGER"`,
-            `"surprised"`). Spaces around it are ignored, and so is a number before it (`"3_Happy"`, `"0-angry"`).
+        name: A class name in any case: one of `LABELS` or a common synonym (`"happiness"`, `"ANGER"`, `"surprised"`).
+            Spaces around it are ignored, and so is a number before it (`"3_Happy"`, `"0-angry"`).
 
     Returns:
-        `str`: one of `LABELS`.
+        One of `LABELS`.
 
     Raises:
-        ValueError: if the name is none of the known ones.
+        ValueError: If the name is none of the known ones.
     """
     label = _CANONICAL.get(_key(name))
     if label is None:

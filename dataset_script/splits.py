@@ -27,9 +27,9 @@ def split_indices(
     """Divides images into a training and a validation side, neither of them empty.
 
     Args:
-        labels (`ArrayLike`): class of each image, shape [N].
-        groups (`ArrayLike`): film or person of each image, shape [N]; used by the group methods only.
-        method (`str`): one of `METHODS`:
+        labels: Class of each image, shape [N].
+        groups: Film or person of each image, shape [N]; used by the group methods only.
+        method: One of `METHODS`:
 
             - `"random"`: `ceil(validation_fraction * N)` images drawn regardless of class (the paper: 675 give 607
               and 68);
@@ -39,17 +39,17 @@ def split_indices(
               search over whole groups comes;
             - `"kfold"`: fold number `fold` of `n_folds` with equal class shares;
             - `"group_kfold"`: the same with no group in two folds.
-        seed (`int`): the same seed gives the same split.
-        validation_fraction (`float`): share of the images for validation, in (0, 1); not used by the k-fold methods.
-        n_folds (`int`): number of folds, at least 2.
-        fold (`int`): which fold is the validation side, in [0, n_folds).
+        seed: The same seed gives the same split.
+        validation_fraction: Share of the images for validation, in (0, 1); not used by the k-fold methods.
+        n_folds: Number of folds, at least 2.
+        fold: Which fold is the validation side, in [0, n_folds).
 
     Returns:
-        `tuple`: sorted int64 indices of the training and of the validation images. Together they are all N, with none
-        on both sides.
+        Sorted int64 indices of the training and of the validation images. Together they are all N, with none on both
+        sides.
 
     Raises:
-        ValueError: if an argument is out of its range, or the data has too few images or groups for the method.
+        ValueError: If an argument is out of its range, or the data has too few images or groups for the method.
     """
     # Only equality matters from here on: numbers from 0 stand for classes and groups.
     classes = np.unique(np.asarray(labels), return_inverse=True)[1]

@@ -44,15 +44,15 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
     """Loads a local path or a Hub id with `datasets`.
 
     Args:
-        data (`str`): path of a file or folder, or a Hub id.
-        cache_dir (`str` or `Path`, *optional*): where `datasets` keeps its cache.
+        data: Path of a file or folder, or a Hub id.
+        cache_dir: Where `datasets` keeps its cache.
 
     Returns:
-        `DatasetDict`: as it is in the source.
+        As it is in the source.
 
     Raises:
-        FileNotFoundError: if there is no such path, nor can the data set be had from the Hub.
-        ValueError: if `datasets` cannot load it.
+        FileNotFoundError: If there is no such path, nor can the data set be had from the Hub.
+        ValueError: If `datasets` cannot load it.
     """
     path = Path(data)
     cache_dir = None if cache_dir is None else str(Path(cache_dir).expanduser())
@@ -86,14 +86,14 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
     a test part -1 or None stands for no label.
 
     Args:
-        tables (`DatasetDict`): the source. A split's name gives the part.
-        bad (`BadInput`): receives rows without image, with an unknown class, without label or with wrong votes.
+        tables: The source. A split's name gives the part.
+        bad: Receives rows without image, with an unknown class, without label or with wrong votes.
 
     Returns:
-        `list[Face]`: in the order of the rows.
+        In the order of the rows.
 
     Raises:
-        ValueError: if a column is missing, or labels are numbers without names.
+        ValueError: If a column is missing, or labels are numbers without names.
     """
     faces, unclear = [], Counter[str]()
     for split, table in tables.items():

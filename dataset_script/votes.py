@@ -22,7 +22,7 @@ def without_noise(counts: Sequence[int]) -> tuple[int, ...]:
     """Returns the counts with 0 in place of 1: answers that only one person gave are noise, says the FER+ paper.
 
     Args:
-        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`.
+        counts: How many people gave each answer of `ANSWERS`.
     """
     return tuple(count if count > 1 else 0 for count in counts)
 
@@ -34,7 +34,7 @@ def majority(counts: Sequence[int]) -> int | None:
     for in its mode "majority", is not needed.
 
     Args:
-        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`.
+        counts: How many people gave each answer of `ANSWERS`.
     """
     counts = without_noise(counts)
     most = max(counts)
@@ -45,11 +45,10 @@ def distribution(counts: Sequence[int]) -> tuple[float, ...]:
     """Returns the share of each class among the votes for classes; the other answers are left out.
 
     Args:
-        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`; a class is among those that two or more
-            people gave.
+        counts: How many people gave each answer of `ANSWERS`; a class is among those that two or more people gave.
 
     Returns:
-        `tuple[float, ...]`: seven floats that sum to 1.
+        Seven floats that sum to 1.
     """
     of_classes = without_noise(counts)[: len(LABELS)]
     return tuple(count / sum(of_classes) for count in of_classes)
@@ -64,7 +63,7 @@ def checked_distribution(votes: Sequence[float]) -> tuple[float, ...]:
     """Returns seven shares as they are.
 
     Raises:
-        ValueError: if they are not seven non-negative numbers that sum to 1, worded for `BadInput.add`.
+        ValueError: If they are not seven non-negative numbers that sum to 1, worded for `BadInput.add`.
     """
     try:
         values = np.asarray(votes, dtype=float)
@@ -79,10 +78,10 @@ def checked_counts(counts: Sequence[int]) -> tuple[int, ...]:
     """Returns counts as whole numbers.
 
     Args:
-        counts (`Sequence[int]`): how many people gave each answer of `ANSWERS`, as numbers or text.
+        counts: How many people gave each answer of `ANSWERS`, as numbers or text.
 
     Raises:
-        ValueError: if they are not as many non-negative whole numbers, worded for `BadInput.add`.
+        ValueError: If they are not as many non-negative whole numbers, worded for `BadInput.add`.
     """
     try:
         numbers = tuple(int(count) for count in counts)

@@ -120,7 +120,7 @@ def predict(
     """Predicts for all files and prints or writes a row for each face.
 
     Returns:
-        `int`: the exit status.
+        The exit status.
     """
     from .prediction.images import find_files
     from .prediction.results import check_results_path
@@ -253,10 +253,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        arguments (`Sequence[str]`, *optional*): the command line; that of the process by default.
+        arguments: The command line; that of the process by default.
 
     Returns:
-        `int`: 0, or what the command returns, or 2 after one line `error: ...` for input that cannot be used, or 130
+        0, or what the command returns, or 2 after one line `error: ...` for input that cannot be used, or 130
             when interrupted.
     """
     logging.basicConfig(format="%(message)s")

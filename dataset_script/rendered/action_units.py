@@ -46,12 +46,12 @@ def sample_action_units(label: str, rng: np.random.Generator) -> dict[int, float
     """Draws a variant of an expression and the intensity of each of its units.
 
     Args:
-        label (`str`): one of `LABELS`.
-        rng (`np.random.Generator`): source of randomness.
+        label: One of `LABELS`.
+        rng: Source of randomness.
 
     Returns:
-        `dict[int, float]`: intensity of each unit of `ACTION_UNITS`, uniform in [`LOWEST_INTENSITY`, 1] for those of
-        the variant, 0 for the others.
+        Intensity of each unit of `ACTION_UNITS`, uniform in [`LOWEST_INTENSITY`, 1] for those of the variant, 0 for the
+        others.
     """
     variants = EXPRESSIONS[label]
     active = variants[rng.integers(len(variants))]

@@ -115,8 +115,8 @@ def face_curves(person: Proportions, units: Units) -> Face:
     """Builds the face of a person who shows an expression.
 
     Args:
-        person (`Proportions`): the calm face.
-        units (`dict[int, float]`): intensity of each action unit, 0 to 1; `sample_action_units` draws them.
+        person: The calm face.
+        units: Intensity of each action unit, 0 to 1; `sample_action_units` draws them.
     """
     chin = person.chin_length + 0.8 * _jaw_drop(units)
     brows = tuple(_brow(person, units, side) for side in SIDES)

@@ -121,13 +121,13 @@ def paint(face: Face, person: Appearance, shot: Shot, size: int) -> Image.Image:
     """Paints a portrait.
 
     Args:
-        face (`Face`): from `face_curves`.
-        person (`Appearance`): colours and hair.
-        shot (`Shot`): pose, light, background.
-        size (`int`): height and width of the image in pixels.
+        face: From `face_curves`.
+        person: Colours and hair.
+        shot: Pose, light, background.
+        size: Height and width of the image in pixels.
 
     Returns:
-        `PIL.Image.Image`: RGB, the same bytes for the same arguments.
+        RGB, the same bytes for the same arguments.
     """
     oversampling = max(1, round(352 / size))
     canvas = _Canvas(size * oversampling, shot)

@@ -26,11 +26,11 @@ class RenderedFace:
     """One drawn face.
 
     Attributes:
-        path (`str`): `CLASS/PERSON_NUMBER.png`.
-        label (`int`): index into `LABELS`.
-        group (`str`): the person.
-        action_units (`dict[int, float]`): intensity of each action unit, 0 to 1.
-        image (`PIL.Image.Image`): RGB.
+        path: `CLASS/PERSON_NUMBER.png`.
+        label: Index into `LABELS`.
+        group: The person.
+        action_units: Intensity of each action unit, 0 to 1.
+        image: RGB.
     """
 
     path: str
@@ -44,15 +44,15 @@ def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFa
     """Draws faces, person by person, each person with the expressions in the order of `LABELS`.
 
     Args:
-        num_images (`int`): how many; a multiple of seven gives equal classes.
-        size (`int`): height and width in pixels, 96 to 352.
-        seed (`int`): the same seed gives the same bytes; the first images do not depend on how many follow.
+        num_images: How many; a multiple of seven gives equal classes.
+        size: Height and width in pixels, 96 to 352.
+        seed: The same seed gives the same bytes; the first images do not depend on how many follow.
 
     Yields:
-        `RenderedFace`: the faces.
+        The faces.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: If an argument is out of its range.
     """
     if num_images < 1:
         raise ValueError(f"the number of rendered images is {num_images}; it must be at least 1.")
@@ -75,9 +75,9 @@ def contact_sheet(columns: int, size: int, seed: int) -> Image.Image:
     """Sets a row of rendered faces for each expression, in the order of `LABELS`; a column is one person.
 
     Args:
-        columns (`int`): number of persons.
-        size (`int`): height and width of a face in pixels, 96 to 352.
-        seed (`int`): of the faces.
+        columns: Number of persons.
+        size: Height and width of a face in pixels, 96 to 352.
+        seed: Of the faces.
     """
     sheet = Image.new("RGB", (columns * size, len(LABELS) * size))
     for index, face in enumerate(rendered_faces(columns * len(LABELS), size, seed)):

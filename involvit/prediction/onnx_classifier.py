@@ -25,12 +25,12 @@ class OnnxClassifier:
     It uses as many threads as there are cores, or OMP_NUM_THREADS if that is set.
 
     Args:
-        path (`Path`): the `.onnx` file.
+        path: The `.onnx` file.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no ONNX model, or lacks the metadata.
-        ModuleNotFoundError: if onnxruntime is not installed.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no ONNX model, or lacks the metadata.
+        ModuleNotFoundError: If onnxruntime is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,10 +70,10 @@ class OnnxClassifier:
         """Resizes and normalises as the model's image processor does, to within one grey level.
 
         Args:
-            images (`Sequence[np.ndarray]`): RGB, uint8 [H, W, 3], sizes mixed.
+            images: RGB, uint8 [H, W, 3], sizes mixed.
 
         Returns:
-            `np.ndarray`: `pixel_values`, float32 [N, 3, image_size, image_size].
+            `pixel_values`, float32 [N, 3, image_size, image_size].
         """
         size = (self.image_size, self.image_size)
         pixels = np.stack([np.asarray(Image.fromarray(image).resize(size, self._resample)) for image in images])

@@ -20,19 +20,19 @@ class TorchClassifier:
     """A `Classifier` from a folder or Hub id, on the GPU if there is one.
 
     Args:
-        model (`str` or `Path`): folder or Hub id of an image classification model of transformers, with its image
-            processor. InvolViT models are loaded by the classes installed here, whatever code they bring.
-        trust_remote_code (`bool`): whether code that other models bring is run; without, those that need it are
-            refused. Weights are read as tensors alone either way.
+        model: Folder or Hub id of an image classification model of transformers, with its image processor. InvolViT
+            models are loaded by the classes installed here, whatever code they bring.
+        trust_remote_code: Whether code that other models bring is run; without, those that need it are refused. Weights
+            are read as tensors alone either way.
 
     Attributes:
-        network (`nn.Module`): the model, in evaluation mode and without gradients of its parameters; the BatchNorms of
-            an InvolViT model are folded into its convolutions. Threads share it: it is not to be changed.
-        processor (`BaseImageProcessor`): turns images into its `pixel_values`.
+        network: The model, in evaluation mode and without gradients of its parameters; the BatchNorms of an InvolViT
+            model are folded into its convolutions. Threads share it: it is not to be changed.
+        processor: Turns images into its `pixel_values`.
 
     Raises:
-        FileNotFoundError: if `model` can only be a path, and there is no such folder.
-        ValueError: if the model cannot be loaded, or lacks weights; the message says what would do.
+        FileNotFoundError: If `model` can only be a path, and there is no such folder.
+        ValueError: If the model cannot be loaded, or lacks weights; the message says what would do.
     """
 
     def __init__(self, model: str | Path, trust_remote_code: bool = True) -> None:
