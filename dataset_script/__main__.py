@@ -65,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     render = commands.add_parser("render", help="write rendered faces as class folders of PNG files")
     render.add_argument("--images", type=int, default=700, help="how many (default: 700)")
 
-    sheet = commands.add_parser("sheet", help="write one picture of rendered faces, a row an expression")
+    sheet = commands.add_parser("sheet", help="write one picture of rendered faces, one row per expression")
     sheet.add_argument("--columns", type=int, default=10, help="how many persons (default: 10)")
 
     for command in (render, sheet):

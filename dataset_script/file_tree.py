@@ -100,7 +100,7 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
             tree.files[root.name] = partial(root.open, "rb")
         else:
             raise ValueError(
-                f"{root} is no folder, zip, tar or csv; if it ought to be one, it is damaged: get it again."
+                f"{root} is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
             )
     for name in [name for name in tree.files if not _is_utf8(name)]:
         bad.add(ascii(name), "has a name that is not UTF-8")

@@ -103,7 +103,7 @@ def _check(sources: Mapping[str, Mapping[str, Any]]) -> None:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Has what is wrong with a source begin with its name."""
+    """Puts the name of a source before what is wrong with it."""
     try:
         yield
     except (ValueError, OSError) as error:

@@ -63,6 +63,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Predicts the expressions of faces in images and videos. Run again with the same --out, it "
         "continues from where it stopped and tries again what could not be read. Exit status: 0; 1 if files could not "
         "be read; 2 after a mistake; 130 if interrupted.",
+        epilog="example: involvit predict photos/ holiday.mp4 --faces --out faces.csv",
     )
     predict.add_argument(
         "paths", nargs="+", metavar="PATH", help="image, video, folder of them (searched recursively) or glob"
@@ -77,15 +78,25 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     predict.add_argument("--batch_size", type=_positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
 
-    export = commands.add_parser("export", help="write a model as one file that runs without torch")
+    export = commands.add_parser(
+        "export",
+        help="write a model as one file that runs without torch",
+        description="Writes a model as one ONNX file, which onnxruntime runs without torch.",
+        epilog="example: involvit export outputs/faces --quantize int8",
+    )
     export.add_argument("model", metavar="DIR", help="folder or Hub id of the model")
     export.add_argument("--format", choices=["onnx"], default="onnx", help="(default: onnx)")
     export.add_argument("--quantize", choices=["int8"], help="smaller and faster, a little less accurate")
     export.add_argument("--calibration_data", type=Path, help="labelled faces to choose int8's ranges by")
     export.add_argument("--out", type=Path, help="file to write (default: DIR/model.onnx or DIR/model_int8.onnx)")
 
-    push = commands.add_parser("push", help="upload a model's folder to the Hub")
-    push.add_argument("directory", metavar="DIR", type=Path, help="folder that train.py wrote")
+    push = commands.add_parser(
+        "push",
+        help="upload a model's folder to the Hub",
+        description="Uploads a model with its code, card and report to the Hugging Face Hub.",
+        epilog="example: involvit push outputs/faces me/faces --private",
+    )
+    push.add_argument("directory", metavar="DIR", type=Path, help="folder that `involvit train` wrote")
     push.add_argument("repo_id", metavar="NAME", help="user/name on the Hub")
     push.add_argument("--private", action="store_true", help="only you can see it, if the repository is new")
 
@@ -94,6 +105,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="open the app in the browser",
         description="Opens the app in the browser, and answers until it is interrupted. Gradio's own environment "
         "variables set address and port: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.",
+        epilog="example: involvit app --model outputs/faces checkpoints/involvit-tiny",
     )
     app.add_argument(
         "--model",
@@ -225,7 +237,7 @@ def export(model: str, format: str, quantize: str | None, calibration_data: Path
     """Writes a model as one file in the only format there is, ONNX."""
     if out is None:
         if not Path(model).is_dir():
-            raise ValueError(f"{model} is no folder here: name the file to write by --out")
+            raise ValueError(f"{model} is not a folder here; name the file to write with --out")
         out = Path(model) / (f"model_{quantize}.onnx" if quantize else "model.onnx")
     from .publishing.onnx_export import export_onnx
 

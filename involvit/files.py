@@ -1,6 +1,6 @@
 """Files: which are images and videos, which are ignored, in what order, and how they are written whole or not at all.
 
-A file or folder is written beside its final place and renamed at the end: whoever reads it finds the old one or the new
+A file or folder is written beside its final place and renamed at the end: a reader finds the old one or the new
 one, never a part.
 """
 

@@ -110,7 +110,7 @@ def _read(path: str | Path) -> dict[str, Tensor]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint of tensors ({reason})") from error
     if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise CheckpointError(f"{path}: not a state dict; it holds values that are no tensors")
+        raise CheckpointError(f"{path}: not a state dict; it holds values that are not tensors")
     return tensors
 
 

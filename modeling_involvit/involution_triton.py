@@ -6,7 +6,7 @@
 - no atomics: each value is the sum of one program, in a fixed order
 - tensors of any strides (contiguous, channels_last), type and size; half precision is accumulated in float32
 
-Triton is optional: `is_available` tells whether it is installed. With TRITON_INTERPRET=1 the same kernels run on the
+Triton is optional: `is_available` says whether it is installed. With TRITON_INTERPRET=1 the same kernels run on the
 CPU, slowly, to be tested there.
 
 Tensor names carry their axes as in involution.py, and N = G * K * K. In a kernel P is a tile of output pixels, D of a

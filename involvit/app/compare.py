@@ -42,7 +42,7 @@ def compare(
 
 
 def check_model(model: str | None) -> None:
-    """Refuses folders that whoever started the app did not name, unless the page is for this machine only."""
+    """Refuses folders that were not named at the start, unless the page is for this machine only."""
     if not model:
         raise UploadError("Choose two models first.")
     is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")

@@ -22,7 +22,7 @@ LOADED_MODELS = 4
 
 @dataclass
 class Settings:
-    """What whoever starts the app chooses.
+    """What the person who starts the app chooses.
 
     Attributes:
         models: Folders, files or Hub ids. All tabs use the first; the others are offered for comparison.
@@ -37,7 +37,7 @@ settings = Settings()
 
 
 def offered() -> dict[str, str]:
-    """Returns the models that whoever started the app named: name on the page -> folder, file or Hub id."""
+    """Returns the models that were named at the start: name on the page -> folder, file or Hub id."""
     return {Path(model).name if Path(model).exists() else model: model for model in settings.models}
 
 

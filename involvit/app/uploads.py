@@ -55,7 +55,7 @@ _HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 
 
 class UploadError(ValueError):
-    """A file cannot be used; the message is one line for whoever chose it, with its name and what to do."""
+    """A file cannot be used; the message is one line for the person who chose it, with its name and what to do."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
 def check_video(path: str | Path) -> None:
     """Checks what a video's header says, and that its first frame can be read.
 
-    Not every header gives the length, so whoever reads the video counts the seconds too.
+    Not every header gives the length, so the reader of the video counts the seconds too.
 
     Args:
         path: The video.

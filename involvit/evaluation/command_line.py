@@ -29,11 +29,14 @@ def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> No
         help="report on one model, or on several side by side",
         description="Measures models on the same labelled faces and writes a report: HTML that opens offline, "
         "Markdown and JSON, with intervals, tests between the models, calibration, curves, mistakes and speed.",
+        epilog="example: involvit evaluate --model outputs/faces --model"
+        " default=checkpoints/involvit-tiny --data faces.zip --split group",
     )
     robustness = commands.add_parser(
         "robustness",
         help="report how well models resist occlusion, pose, blur, noise and light",
         description="Measures models on labelled faces under corruptions of five severities and writes a report.",
+        epilog="example: involvit robustness --model outputs/faces --data faces.zip --split group",
     )
     for command in (evaluate, robustness):
         command.add_argument(
@@ -51,6 +54,7 @@ def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> No
         "audit",
         help="report on a data set: classes, duplicates, persons, doubtful labels",
         description="Looks for what is wrong with a data set and writes a report.",
+        epilog="example: involvit audit --data faces.zip",
     )
     audit.add_argument("--model", help="its features find doubtful labels (default: the model of the package)")
     add_data_arguments(audit)
@@ -59,12 +63,13 @@ def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> No
     study = commands.add_parser(
         "study",
         help="train variants of a recipe on repeated splits, and report how they differ",
-        description="Trains variants of a recipe on repeated splits by `accelerate launch train.py`, and writes a "
+        description="Trains variants of a recipe on repeated splits by `involvit train`, and writes a "
         "report. The same command continues an interrupted study; more repeats, splits or variants are added. Exit "
         "status: 0; 1 if runs failed; 2 after a mistake; 130 if interrupted.",
+        epilog="example: involvit study --config configs/demo.yaml --data faces.zip --set num_epochs=20",
     )
     study.add_argument("--config", type=Path, required=True, help="the recipe, such as configs/demo.yaml")
-    study.add_argument("--data", help="see train.py (default: the recipe's own)")
+    study.add_argument("--data", help="see `involvit train --help` (default: the recipe's own)")
     study.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="(default: all)")
     study.add_argument(
         "--splits", nargs="+", choices=SPLITS[1:], default=["random", "group"], help="(default: random group)"

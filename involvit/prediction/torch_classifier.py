@@ -102,7 +102,7 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
         reason = str(error).strip().partition("\n")[0]
         if is_hub_id:
             raise ValueError(
-                f"{model!r} is no folder here, and cannot be loaded from the Hub ({reason}). Without a network name "
+                f"{model!r} is not a folder here, and cannot be loaded from the Hub ({reason}). Without a network name "
                 "the folder of a copy or of a model that train.py wrote, or none: one comes with the package"
             ) from error
         raise ValueError(f"{model} cannot be loaded as an image classification model: {reason}") from error

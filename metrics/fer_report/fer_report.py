@@ -33,7 +33,7 @@ _KWARGS_DESCRIPTION = """
 Args:
     predictions (`list[int]`): predicted class ids.
     references (`list[int]`): true class ids.
-    prediction_scores (`list[list[float]]`, *optional*): probabilities of all classes, a row an image, summing to 1
+    prediction_scores (`list[list[float]]`, *optional*): probabilities of all classes, one row per image, summing to 1
         (within 0.001; then scaled to it). For `compute` only: after `add_batch`, those of all images.
     labels (`list[str]`, *optional*): names of the classes in the order of their ids, two or more; by default the seven
         expressions Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral.
@@ -42,15 +42,15 @@ Args:
     groups (`list[str]`, *optional*): person or film of each image: whole groups are drawn then, since images of one
         group are not independent. For `compute` only.
     seed (`int`, defaults to 0): of the drawing.
-    reference_votes (`list[list[float]]`, *optional*): how people's votes are spread over the classes, a row an image,
-        summing to 1 as those of prediction_scores, which they need. For `compute` only.
-    vote_counts (`list[list[int] | None]`, *optional*): how many people gave each answer, a row an image: the classes in
-        their order, then any further answers, such as "unknown"; None where nobody counted. For `compute` only.
+    reference_votes (`list[list[float]]`, *optional*): how people's votes are spread over the classes, one row per
+        image, summing to 1 as those of prediction_scores, which they need. For `compute` only.
+    vote_counts (`list[list[int] | None]`, *optional*): how many people gave each answer, one row per image: the classes
+        in their order, then any further answers, such as "unknown"; None where nobody counted. For `compute` only.
 
 Returns:
     num_images (`int`), accuracy, macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall,
     weighted_f1 (`float`, 0 to 1), per_class (name -> precision, recall, f1, support), confusion_matrix
-    (`list[list[int]]`, a row a true class, a column a predicted one) and absent_classes (`list[str]`).
+    (`list[list[int]]`, one row per true class, one column per predicted one) and absent_classes (`list[str]`).
 
     Macro averages run over the classes that occur among references or predictions, as scikit-learn's do; the others are
     listed in absent_classes. A class that is never predicted has precision 0, one that never occurs has recall 0.

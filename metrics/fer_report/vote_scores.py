@@ -28,8 +28,8 @@ def agreement_with_people(
     """Asks how often single voters, and the model, agree with the others; see the results of `fer_report`.
 
     Args:
-        vote_counts: How many people gave each answer; a row an image, or `None`. The first `num_labels` answers are the
-            classes.
+        vote_counts: How many people gave each answer; one row per image, or `None`. The first `num_labels` answers are
+            the classes.
         predictions: Class ids that the model answers, [N].
         references: Class ids of the majority, [N].
         num_labels: Number of classes.

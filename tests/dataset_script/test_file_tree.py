@@ -104,7 +104,7 @@ def test_a_truncated_archive_is_named(write_source, kind, share):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no archive")
-    with pytest.raises(ValueError, match=r"notes\.txt is no folder, zip, tar or csv"):
+    with pytest.raises(ValueError, match=r"notes\.txt is not a folder, zip, tar or csv"):
         open_file_tree(path, BadInput("notes", "stop"))
 
 

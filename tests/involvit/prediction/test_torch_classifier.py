@@ -120,7 +120,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder; name a folder that"):
         TorchClassifier(tmp_path / "nowhere")
     with pytest.raises(
-        ValueError, match="'someone/model' is no folder here, and cannot be loaded from the Hub"
+        ValueError, match="'someone/model' is not a folder here, and cannot be loaded from the Hub"
     ) as caught:
         TorchClassifier("someone/model")
     assert "name the folder of a copy" in str(caught.value)
