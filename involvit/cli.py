@@ -15,22 +15,16 @@ involvit app --model outputs/faces
 from __future__ import annotations
 
 import argparse
-import itertools
 import logging
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from .evaluation import command_line as evaluation
 
-if TYPE_CHECKING:  # the command line answers before the libraries are there
-    from .prediction.predictor import ImageResult, Predictor
-
-DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-SHOWN_CLASSES = 3
+DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 # The extra of the package that brings what a command needs beyond predicting.
 EXTRAS = {
     "train": "train",
@@ -121,116 +115,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def predict(
-    paths: Sequence[str],
-    model: str | None,
-    faces: bool,
-    face_detector: Path | None,
-    out: Path | None,
-    **stream_options: Any,
-) -> int:
-    """Predicts for all files and prints or writes a row for each face.
+def predict(**options: Any) -> int:
+    """Predicts for all files and prints or writes one row per face."""
+    from .prediction.predict_files import predict_files
 
-    Returns:
-        The exit status.
-    """
-    from .prediction.images import find_files
-    from .prediction.results import check_results_path
-
-    if out is not None:
-        check_results_path(out)
-    files = find_files(paths)
-
-    from .prediction.predictor import Predictor
-
-    predictor = Predictor(model, faces, face_detector)
-    if out is None:
-        return _print(predictor, files, stream_options)
-    return _write(predictor, files, out, stream_options)
-
-
-def _print(predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]) -> int:
-    from tqdm.auto import tqdm
-
-    from .prediction.processes import processes
-
-    if processes().num_processes > 1:
-        raise ValueError("several processes write one table: name it by --out")
-    failed = 0
-    for results in _by_file(predictor, files, stream_options):
-        for result in results:
-            for line in _lines(result):
-                tqdm.write(line, file=sys.stdout)
-        failed += results[-1].error is not None
-    return _report(failed, len(files))
-
-
-def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_options: dict[str, Any]) -> int:
-    from .prediction.processes import processes, same_for_all
-    from .prediction.results import ResultsFile, file_name, result_rows
-
-    group = processes()
-    detector = "none" if predictor.detector is None else predictor.detector.name
-    table = ResultsFile(out, predictor.classifier.labels, predictor.classifier.name, detector, group.process_index)
-    done = same_for_all(table.start() if group.is_main_process else None)
-    names = [file_name(file) for file in files]
-    left = [file for file, name in zip(files, names, strict=True) if name not in done]
-    try:
-        for results in _by_file(predictor, left, stream_options):
-            table.append(file_name(results[0].source), [row for result in results for row in result_rows(result)])
-        group.wait_for_everyone()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would not end it sooner
-        if group.is_main_process:
-            table.write(names, keep_journals=group.num_processes > 1)
-            print(f"interrupted; what is done is in {out}, and the same command continues from there", file=sys.stderr)
-        return INTERRUPTED
-    if not group.is_main_process:
-        return DONE
-    failed = table.write(names)
-    before = f", {len(files) - len(left)} of them from before" if len(left) < len(files) else ""
-    print(f"{out}: {len(files) - len(failed)} files{before}")
-    return _report(len(failed), len(files))
-
-
-def _report(num_failed: int, num_files: int) -> int:
-    """Says on stderr how many files could not be read, if any, and returns the exit status."""
-    if num_failed:
-        print(f"{num_failed} of {num_files} files could not be read", file=sys.stderr)
-    return SOME_FAILED if num_failed else DONE
-
-
-def _by_file(
-    predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]
-) -> Iterator[list[ImageResult]]:
-    """Yields all results of one file at a time, and shows on stderr how many of this process's files are done."""
-    from tqdm.auto import tqdm
-
-    from .prediction.processes import processes
-
-    group = processes()
-    total = len(range(group.process_index, len(files), group.num_processes))
-    with tqdm(total=total, unit="file", disable=None if group.is_main_process else True) as bar:
-        results = predictor.stream(files, **stream_options)
-        for _, of_one_file in itertools.groupby(results, key=lambda result: result.index):
-            yield list(of_one_file)
-            bar.update()
-
-
-def _lines(result: ImageResult) -> Iterator[str]:
-    """Yields what is printed of an image or frame, one line per face."""
-    from .prediction.results import file_name
-
-    place = file_name(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
-    if result.error is not None:
-        message = " ".join(str(result.error).split())
-        yield message if message.startswith(place) else f"{place}: {message}"
-    elif not result.faces:
-        yield f"{place}: no face"
-    for face in result.faces:
-        box = "" if face.box is None else " face {2:.0f} x {3:.0f} at {0:.0f}, {1:.0f}:".format(*face.box)
-        likely = sorted(face.probabilities.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
-        yield f"{place}:{box} " + ", ".join(f"{label} {probability:.0%}" for label, probability in likely)
+    return predict_files(**options)
 
 
 def export(model: str, format: str, quantize: str | None, calibration_data: Path | None, out: Path | None) -> int:
@@ -268,8 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; that of the process by default.
 
     Returns:
-        0, or what the command returns, or 2 after one line `error: ...` for input that cannot be used, or 130
-            when interrupted.
+        0, or what the command returns; 2 after one line `error: ...` for input that cannot be used; 130 if interrupted.
     """
     logging.basicConfig(format="%(message)s")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
