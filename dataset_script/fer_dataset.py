@@ -51,7 +51,6 @@ VOTE_FEATURES = {
     "vote_counts": List(Value("int32"), length=len(ANSWERS)),
 }
 """Columns of data whose faces were judged by several people."""
-_DRAWING = ("action_units", "face_geometry", "face_painter", "rendered_faces")
 
 
 @dataclass
@@ -282,9 +281,7 @@ def _locate(data: str) -> str:
 
 def _fingerprint(data: str, cache_dir: str | Path | None) -> str:
     if data == RENDERED:  # drawn anew when the way of drawing changes
-        return Hasher.hash(
-            [Path(__file__).with_name("rendered").joinpath(f"{name}.py").read_bytes() for name in _DRAWING]
-        )
+        return Hasher.hash([path.read_bytes() for path in sorted(Path(__file__).with_name("rendered").glob("*.py"))])
     if Path(data).exists():
         return fingerprint(Path(data))
     return Hasher.hash({split: table._fingerprint for split, table in load_table(data, cache_dir).items()})

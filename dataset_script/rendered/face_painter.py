@@ -1,136 +1,33 @@
-"""Paints a parametric face: curves in three dimensions -> pixels, by filled polygons on a lit head."""
+"""Paints a parametric face by filled polygons on a lit head."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .face_geometry import SIDES, Curve, Eye, Face
-
-Color = NDArray[np.float64]  # [3], RGB, 0 to 255
-
-# From light to dark; a person's skin lies somewhere between two neighbours.
-SKIN_TONES = np.array(
-    [(247, 214, 186), (236, 190, 155), (214, 160, 116), (182, 124, 80), (138, 88, 55), (92, 60, 42)], dtype=float
-)
-HAIR_COLORS = np.array(
-    [(28, 22, 20), (58, 38, 26), (98, 66, 40), (160, 118, 66), (206, 172, 112), (150, 70, 36), (150, 148, 146)],
-    dtype=float,
-)
-EYE_COLORS = np.array([(66, 42, 24), (40, 26, 18), (96, 118, 66), (84, 120, 160), (112, 108, 92)], dtype=float)
-HAIR_STYLES = ("bald", "short", "short", "side", "long", "long", "bun", "curly")
-OCCLUDERS = ("fingers", "cup", "sheet")
-
-
-@dataclass(frozen=True)
-class Appearance:
-    """What a person looks like, beside proportions. Colours are RGB, 0 to 255."""
-
-    skin: Color
-    hair: Color
-    eyes: Color
-    lips: Color
-    clothes: Color
-    hair_style: str
-    fringe: float  # how far hair hangs over the forehead, 0 for not
-    beard: float  # opacity
-    moustache: float  # opacity
-    glasses: str  # "none", "thin" or "thick"
-    age: float  # depth of the wrinkles of a calm face, 0 to 1
-
-
-@dataclass(frozen=True)
-class Shot:
-    """How a face is photographed. Angles are in radians, lengths in units of the image's height."""
-
-    yaw: float
-    pitch: float
-    roll: float
-    scale: float
-    offset: tuple[float, float]
-    gaze: tuple[float, float]
-    light: NDArray[np.float64]  # [3], towards the light: right, down, to the viewer
-    ambient: float
-    tint: Color  # factors
-    backdrop: int  # seed of the background
-    occluder: str  # one of OCCLUDERS or "none"
-    occluder_place: tuple[float, float, float]  # x and y in head coordinates, angle
-    blur: float  # deviation in units of the image's height
-    noise: float  # deviation in grey levels
-    grain: int  # seed of skin, hair and noise
-
-
-def sample_appearance(rng: np.random.Generator) -> Appearance:
-    """Draws what a person looks like."""
-    tone = rng.uniform(0, len(SKIN_TONES) - 1)
-    skin = np.array([np.interp(tone, range(len(SKIN_TONES)), channel) for channel in SKIN_TONES.T])
-    hair_style = HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
-    shaven = rng.random() < 0.6 or hair_style in ("long", "bun")
-    return Appearance(
-        skin=skin,
-        hair=HAIR_COLORS[rng.integers(len(HAIR_COLORS))] * rng.uniform(0.85, 1.1),
-        eyes=EYE_COLORS[rng.integers(len(EYE_COLORS))] * rng.uniform(0.8, 1.2),
-        lips=skin * 0.55 + np.array([168, 62, 70]) * rng.uniform(0.35, 0.48),
-        clothes=_dull(rng),
-        hair_style=hair_style,
-        fringe=float(rng.uniform(0.1, 0.3)) if rng.random() < 0.3 else 0.0,
-        beard=0.0 if shaven else float(rng.uniform(0.25, 0.8)),
-        moustache=0.0 if shaven else float(rng.uniform(0.2, 0.8)),
-        glasses="none" if rng.random() < 0.75 else ("thin", "thick")[rng.integers(2)],
-        age=float(rng.beta(1.2, 3)),
-    )
-
-
-def sample_shot(rng: np.random.Generator) -> Shot:
-    """Draws how a face is photographed."""
-
-    def angle(deviation: float, limit: float) -> float:
-        return float(np.radians(np.clip(deviation * rng.standard_normal(), -limit, limit)))
-
-    light = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 0.15), rng.uniform(0.5, 1.0)])
-    warmth = rng.uniform(-0.08, 0.08)
-    return Shot(
-        yaw=angle(14, 32),
-        pitch=angle(7, 16),
-        roll=angle(7, 18),
-        scale=float(rng.uniform(0.33, 0.40)),
-        offset=(float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.03, 0.05))),
-        gaze=(float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.3, 0.3))),
-        light=light / np.linalg.norm(light),
-        ambient=float(rng.uniform(0.45, 0.75)),
-        tint=np.array([1 + warmth, 1, 1 - warmth]) * rng.uniform(0.75, 1.12),
-        backdrop=int(rng.integers(2**31)),
-        occluder=OCCLUDERS[rng.integers(len(OCCLUDERS))] if rng.random() < 0.12 else "none",
-        occluder_place=(
-            float(rng.uniform(0.35, 0.8) * rng.choice([-1, 1])),
-            float(rng.uniform(-0.1, 0.9)),
-            angle(40, 80),
-        ),
-        blur=float(rng.choice([0, 0, rng.uniform(0, 0.008)])),
-        noise=float(rng.uniform(0, 6)),
-        grain=int(rng.integers(2**31)),
-    )
+from .appearance import Appearance
+from .canvas import Canvas
+from .colors import dull_color
+from .face_geometry import SIDES, Eye, Face
+from .shot import Shot
 
 
 def paint(face: Face, person: Appearance, shot: Shot, size: int) -> Image.Image:
     """Paints a portrait.
 
     Args:
-        face: From `face_curves`.
-        person: Colours and hair.
-        shot: Pose, light, background.
+        face: Its curves, from `face_curves`.
+        person: What the person looks like.
+        shot: How it is photographed.
         size: Height and width of the image in pixels.
 
     Returns:
         RGB, the same bytes for the same arguments.
     """
     oversampling = max(1, round(352 / size))
-    canvas = _Canvas(size * oversampling, shot)
+    canvas = Canvas(size * oversampling, shot)
     _paint_backdrop(canvas, shot)
     _paint_behind(canvas, face, person)
     head = canvas.hull(face.head)
@@ -150,120 +47,15 @@ def paint(face: Face, person: Appearance, shot: Shot, size: int) -> Image.Image:
     return _expose(canvas, shot, size)
 
 
-class _Canvas:
-    """An image that polygons given in head coordinates are painted on.
-
-    Attributes:
-        pixels: [side, side, 3], RGB, 0 to 255.
-        unit: Pixels of one unit of the head's coordinates.
-    """
-
-    _SHIFT = 4  # binary places of the coordinates that OpenCV takes
-
-    def __init__(self, side: int, shot: Shot) -> None:
-        self.pixels = np.zeros((side, side, 3), dtype=np.float32)
-        self.side = side
-        self.unit = shot.scale * side
-        self.centre = (0.5 + np.array(shot.offset)) * side
-        (sin_y, sin_p, sin_r), (cos_y, cos_p, cos_r) = (f([shot.yaw, shot.pitch, shot.roll]) for f in (np.sin, np.cos))
-        yaw = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
-        pitch = np.array([[1, 0, 0], [0, cos_p, -sin_p], [0, sin_p, cos_p]])
-        roll = np.array([[cos_r, -sin_r, 0], [sin_r, cos_r, 0], [0, 0, 1]])
-        self.rotation = roll @ pitch @ yaw
-        self.grain = np.random.default_rng(shot.grain)
-
-    def project(self, points: Curve) -> NDArray[np.float64]:
-        """[N, 3] in head coordinates -> [N, 2] in pixels, from a distance of eight units."""
-        turned = points @ self.rotation.T
-        return turned[:, :2] * (8 / (8 - turned[:, 2:])) * self.unit + self.centre
-
-    def hull(self, points: Curve) -> NDArray[np.float64]:
-        """The convex outline of points, [N, 2] in pixels."""
-        return cv2.convexHull(self.project(points).astype(np.float32))[:, 0].astype(np.float64)
-
-    def mask(
-        self, outline: NDArray, soft: float = 0.0, within: NDArray | None = None, without: Sequence[NDArray] = ()
-    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-        """The part of the canvas that an outline in pixels touches, and its coverage there, 0 to 1.
-
-        `soft` is the deviation of its edge in head units. It is cut to the outline `within`; those of `without` are cut
-        out of it.
-        """
-        sigma = soft * self.unit
-        margin = int(3 * sigma) + 2
-        low = np.clip(np.floor(outline.min(axis=0)).astype(int) - margin, 0, self.side)
-        high = np.clip(np.ceil(outline.max(axis=0)).astype(int) + margin, low, self.side)
-
-        def coverage_of(shape: NDArray) -> NDArray[np.float32]:
-            coverage = np.zeros(tuple((high - low)[::-1]), np.uint8)
-            if coverage.size:
-                fixed = np.round((shape - low) * 2**self._SHIFT).astype(np.int32)
-                cv2.fillPoly(coverage, [fixed], 255, cv2.LINE_AA, self._SHIFT)
-            coverage = coverage.astype(np.float32) / 255  # which OpenCV also blurs in a fifth of the time of bytes
-            if coverage.size and sigma > 0.3:
-                coverage = cv2.GaussianBlur(coverage, (0, 0), sigma)
-            return coverage
-
-        coverage = coverage_of(outline)
-        if within is not None:
-            coverage *= coverage_of(within)
-        for hole in without:
-            coverage *= 1 - coverage_of(hole)
-        return (slice(low[1], high[1]), slice(low[0], high[0])), coverage
-
-    def blend(self, window: tuple[slice, slice], coverage: NDArray, color: NDArray) -> None:
-        """Lays a colour, or one a pixel, over a part of the canvas."""
-        pixels = self.pixels[window]
-        pixels += (np.asarray(color, np.float32) - pixels) * coverage[..., None].astype(np.float32)
-
-    def fill_pixels(
-        self, outline: NDArray, color: Color, opacity: float = 1.0, soft: float = 0.0, within: NDArray | None = None
-    ) -> None:
-        """Fills an outline in pixels."""
-        window, coverage = self.mask(outline, soft, within)
-        self.blend(window, coverage * opacity, color)
-
-    def fill(self, curve: Curve, color: Color, opacity: float = 1.0, soft: float = 0.0) -> None:
-        """Fills a closed curve of the head."""
-        self.fill_pixels(self.project(curve), color, opacity, soft)
-
-    def dot(self, centre: Curve, radius: float, color: Color, opacity: float = 1.0, soft: float = 0.0) -> None:
-        """Fills a disc that faces the viewer around a point of the head."""
-        self.fill_pixels(self.disc(self.project(centre)[0], radius), color, opacity, soft)
-
-    def disc(self, centre: NDArray, radius: float) -> NDArray[np.float64]:
-        """The outline of a disc, its centre in pixels, its radius in head units."""
-        angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-        return centre + radius * self.unit * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-    def stroke(
-        self, curve: Curve, width: float | NDArray, color: Color, opacity: float = 1.0, soft: float = 0.0
-    ) -> None:
-        """Draws along an open curve of the head, tapering at both ends where `width` is one number."""
-        line = self.project(curve)
-        if np.isscalar(width):
-            width = width * np.sin(np.linspace(0.15, np.pi - 0.15, len(line))) ** 0.7
-        tangent = np.gradient(line, axis=0)
-        normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-        reach = 0.5 * np.asarray(width)[:, None] * self.unit * normal
-        self.fill_pixels(np.concatenate([line + reach, (line - reach)[::-1]]), color, opacity, soft)
-
-
 def _noise(rng: np.random.Generator, side: int, cells: int, stretch: float = 1.0) -> NDArray[np.float32]:
     """Smooth noise of about `cells` bumps across the canvas, [side, side], within about -1 to 1."""
     rows = max(2, round(cells / stretch))
     return cv2.resize(rng.uniform(-1, 1, (rows, cells)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
 
 
-def _dull(rng: np.random.Generator) -> Color:
-    """A colour of walls, clothes and cups: mostly grey."""
-    return rng.uniform(25, 225) + rng.uniform(-35, 35, 3)
-
-
-def _paint_backdrop(canvas: _Canvas, shot: Shot) -> None:
+def _paint_backdrop(canvas: Canvas, shot: Shot) -> None:
     rng = np.random.default_rng(shot.backdrop)
-    top, bottom = _dull(rng), _dull(rng)
+    top, bottom = dull_color(rng), dull_color(rng)
     ramp = np.linspace(0, 1, canvas.side)[:, None, None]
     canvas.pixels[:] = top * (1 - ramp) + bottom * ramp
     for _ in range(rng.integers(0, 7)):
@@ -271,11 +63,11 @@ def _paint_backdrop(canvas: _Canvas, shot: Shot) -> None:
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * extent
         if rng.random() < 0.5:
             corners = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 6, 20)]) * extent
-        canvas.fill_pixels(centre + corners, _dull(rng), rng.uniform(0.4, 1), soft=rng.uniform(0, 0.12))
+        canvas.fill_pixels(centre + corners, dull_color(rng), rng.uniform(0.4, 1), soft=rng.uniform(0, 0.12))
     canvas.pixels += 14 * _noise(rng, canvas.side, 9)[..., None]
 
 
-def _paint_behind(canvas: _Canvas, face: Face, person: Appearance) -> None:
+def _paint_behind(canvas: Canvas, face: Face, person: Appearance) -> None:
     """Hair that hangs behind the head, neck, shoulders, ears."""
     if person.hair_style == "long":
         skull = face.skull * [1.13, 1.08, 1.05]
@@ -303,7 +95,7 @@ def _paint_behind(canvas: _Canvas, face: Face, person: Appearance) -> None:
             canvas.fill(ear * 0.55 + [side * 0.87, 0.03, -0.10], person.skin * 0.74, soft=0.02)
 
 
-def _paint_skin(canvas: _Canvas, face: Face, person: Appearance) -> None:
+def _paint_skin(canvas: Canvas, face: Face, person: Appearance) -> None:
     shade = person.skin * [0.62, 0.52, 0.48]
     for eye in face.eyes:  # sockets
         socket = np.concatenate([eye.crease + [0, -0.05, 0], (eye.bag + [0, -0.01, 0])[::-1]])
@@ -323,7 +115,7 @@ def _paint_skin(canvas: _Canvas, face: Face, person: Appearance) -> None:
     canvas.stroke(face.chin_crease, 0.05, shade, 0.30, soft=0.025)
 
 
-def _paint_nose(canvas: _Canvas, face: Face, person: Appearance, shot: Shot) -> None:
+def _paint_nose(canvas: Canvas, face: Face, person: Appearance, shot: Shot) -> None:
     shade = person.skin * [0.66, 0.56, 0.52]
     for side, curve in zip(SIDES, face.nose_sides, strict=True):
         away = np.clip(0.5 - 0.8 * side * shot.light[0], 0.15, 1)
@@ -338,7 +130,7 @@ def _paint_nose(canvas: _Canvas, face: Face, person: Appearance, shot: Shot) -> 
         canvas.fill(nostril, person.skin * 0.22, 0.85, soft=0.006)
 
 
-def _paint_beard(canvas: _Canvas, face: Face, person: Appearance) -> None:
+def _paint_beard(canvas: Canvas, face: Face, person: Appearance) -> None:
     color = person.hair * 0.85
     if person.beard:
         canvas.fill(face.beard, color, person.beard, soft=0.03)
@@ -348,7 +140,7 @@ def _paint_beard(canvas: _Canvas, face: Face, person: Appearance) -> None:
         canvas.fill(np.concatenate([top, edge[::-1] + [0, -0.005, 0]]), color, person.moustache, soft=0.015)
 
 
-def _paint_mouth(canvas: _Canvas, face: Face, person: Appearance) -> None:
+def _paint_mouth(canvas: Canvas, face: Face, person: Appearance) -> None:
     lips = person.lips
     canvas.fill(face.mouth, np.array([58, 16, 20]))
     opening = face.mouth[:, 1]
@@ -376,7 +168,7 @@ def _paint_mouth(canvas: _Canvas, face: Face, person: Appearance) -> None:
     canvas.stroke(under, 0.04, person.skin * [0.6, 0.5, 0.46], 0.35, soft=0.018)
 
 
-def _paint_eye(canvas: _Canvas, eye: Eye, person: Appearance, shot: Shot) -> None:
+def _paint_eye(canvas: Canvas, eye: Eye, person: Appearance, shot: Shot) -> None:
     lash = person.hair * 0.3
     shade = person.skin * [0.55, 0.45, 0.42]
     opening = canvas.project(np.concatenate([eye.upper_lid, eye.lower_lid[::-1]]))
@@ -398,7 +190,7 @@ def _paint_eye(canvas: _Canvas, eye: Eye, person: Appearance, shot: Shot) -> Non
     canvas.stroke(eye.bag, 0.022, shade, 0.25 + 0.35 * person.age, soft=0.012)
 
 
-def _paint_hair(canvas: _Canvas, face: Face, person: Appearance) -> None:
+def _paint_hair(canvas: Canvas, face: Face, person: Appearance) -> None:
     """Hair on the head and over the forehead."""
     if person.hair_style == "bald":
         return
@@ -426,7 +218,7 @@ def _paint_hair(canvas: _Canvas, face: Face, person: Appearance) -> None:
         canvas.blend(window, coverage, 0.95 * person.hair * strands[window])
 
 
-def _light(canvas: _Canvas, head: NDArray, shot: Shot) -> None:
+def _light(canvas: Canvas, head: NDArray, shot: Shot) -> None:
     """Shades the head as an ellipsoid under a lamp and ambient light, and roughens the skin."""
     window, coverage = canvas.mask(head, soft=0.01)
     cos, sin = np.cos(shot.roll), np.sin(shot.roll)
@@ -442,7 +234,7 @@ def _light(canvas: _Canvas, head: NDArray, shot: Shot) -> None:
     canvas.pixels[window] *= (1 + (lit - 1) * coverage)[..., None]
 
 
-def _paint_glasses(canvas: _Canvas, face: Face, person: Appearance) -> None:
+def _paint_glasses(canvas: Canvas, face: Face, person: Appearance) -> None:
     if person.glasses == "none":
         return
     color = np.array([24, 22, 24]) if person.glasses == "thick" else np.array([120, 104, 70])
@@ -461,7 +253,7 @@ def _paint_glasses(canvas: _Canvas, face: Face, person: Appearance) -> None:
     canvas.stroke(np.linspace(left, right, 9), np.full(9, width), color)
 
 
-def _paint_occluder(canvas: _Canvas, person: Appearance, shot: Shot) -> None:
+def _paint_occluder(canvas: Canvas, person: Appearance, shot: Shot) -> None:
     x, y, angle = shot.occluder_place
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     centre = canvas.project(np.array([[x, y, 0.9]]))[0]
@@ -475,7 +267,7 @@ def _paint_occluder(canvas: _Canvas, person: Appearance, shot: Shot) -> None:
             canvas.fill_pixels(pixels, person.skin * 0.55, soft=0.01)
             canvas.fill_pixels(pixels + (centre - pixels) * 0.02, person.skin * 0.95, soft=0.012)
     elif shot.occluder == "cup":
-        color = _dull(canvas.grain)
+        color = dull_color(canvas.grain)
         canvas.fill_pixels(canvas.disc(centre, 0.30), color * 0.7, soft=0.01)
         canvas.fill_pixels(canvas.disc(centre, 0.26), color, soft=0.02)
     elif shot.occluder == "sheet":
@@ -483,7 +275,7 @@ def _paint_occluder(canvas: _Canvas, person: Appearance, shot: Shot) -> None:
         canvas.fill_pixels(centre + corners * canvas.unit, canvas.grain.uniform(150, 245, 3), soft=0.005)
 
 
-def _expose(canvas: _Canvas, shot: Shot, size: int) -> Image.Image:
+def _expose(canvas: Canvas, shot: Shot, size: int) -> Image.Image:
     """Tint, blur, the wanted size, sensor noise."""
     pixels = canvas.pixels * shot.tint.astype(np.float32)
     if shot.blur:

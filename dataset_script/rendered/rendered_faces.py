@@ -15,8 +15,10 @@ from PIL import Image
 
 from ..labels import LABELS
 from .action_units import sample_action_units
+from .appearance import sample_appearance
 from .face_geometry import face_curves, sample_proportions
-from .face_painter import paint, sample_appearance, sample_shot
+from .face_painter import paint
+from .shot import sample_shot
 
 SMALLEST, LARGEST = 96, 352
 

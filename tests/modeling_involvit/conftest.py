@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from modeling_involvit import InvolViTConfig, InvolViTForImageClassification
+from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
 
+from .involution_reference import computed_by
 from .involvit_reference import TINY, randomize
 
 
@@ -21,3 +22,22 @@ def tiny_config():
 def tiny_model(tiny_config):
     """The small fusion model in evaluation mode, each of its tensors random."""
     return randomize(InvolViTForImageClassification(tiny_config())).eval()
+
+
+@pytest.fixture
+def images():
+    """Four normalised images of 64 px."""
+    return torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(params=["numba", "views"])
+def backend(request):
+    """The name of the backend that computes the operator on the CPU."""
+    with computed_by(request.param):
+        yield request.param
+
+
+@pytest.fixture(scope="module")
+def processor():
+    """An image processor for 32 px."""
+    return InvolViTImageProcessor(size=32)

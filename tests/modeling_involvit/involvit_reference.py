@@ -1,12 +1,6 @@
-"""What several tests share: a small configuration, the operator again and its backends, tensors without 0s and 1s."""
-
-import sys
-from unittest import mock
+"""What tests of models share: a small configuration, random weights, labels, gradients and their comparison."""
 
 import torch
-import torch.nn.functional as F
-
-from modeling_involvit import involution_numba, involution_triton
 
 # A fusion model of 1 M parameters at 64 px.
 TINY = {
@@ -22,27 +16,7 @@ TINY = {
     "vit_num_heads": 2,
     "fusion_channels": 48,
 }
-
-# The function of that name hides the module in the package.
-MODULE = sys.modules["modeling_involvit.involution"]
-BACKENDS = {
-    "numba": (involution_numba.forward, involution_numba.backward),
-    "triton": (involution_triton.forward, involution_triton.backward),
-    "views": (MODULE._forward_by_views, MODULE._backward_by_views),
-}
-
-
-def computed_by(name):
-    """A context in which a backend computes the operator, whatever would be chosen."""
-    return mock.patch.object(MODULE, "_backend_for", lambda x: BACKENDS[name])
-
-
-def involution_by_unfold(x, weight, stride=1):
-    """Equation 1 as the product of the unfolded input and the kernels, differentiated by autograd."""
-    batch, groups, kernel_size, _, height, width = weight.shape
-    patches = F.unfold(x, kernel_size, padding=(kernel_size - 1) // 2, stride=stride)
-    patches = patches.view(batch, groups, -1, kernel_size, kernel_size, height, width)
-    return torch.einsum("bgduvij,bguvij->bgdij", patches, weight).flatten(1, 2)
+LABELS_OF_IMAGES = torch.tensor([0, 6, 3, 3])
 
 
 def randomize(module, seed=0):
@@ -56,3 +30,17 @@ def randomize(module, seed=0):
                 fan_in = tensor[0].numel() if tensor.ndim > 1 else 4
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) / fan_in**0.5)
     return module
+
+
+def gradients(model, *args, **kwargs):
+    model.zero_grad()
+    model(*args, **kwargs).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def assert_all_close(ours, reference, **tolerances):
+    assert ours.keys() == reference.keys()
+    for name in ours:
+        torch.testing.assert_close(
+            ours[name], reference[name], msg=lambda text, name=name: f"{name}: {text}", **tolerances
+        )

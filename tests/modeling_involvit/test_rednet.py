@@ -19,7 +19,8 @@ from modeling_involvit import (
     involution,
 )
 
-from .involvit_reference import TINY, computed_by, involution_by_unfold, randomize
+from .involution_reference import computed_by, involution_by_unfold
+from .involvit_reference import TINY, randomize
 
 PUBLISHED = {  # parameters in millions with a 1000-way head, multiply-adds at 224 px in billions
     26: (9.23, 1.73),

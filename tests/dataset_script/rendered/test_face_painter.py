@@ -5,34 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset_script.rendered.action_units import ACTION_UNITS
-from dataset_script.rendered.face_geometry import face_curves, sample_proportions
-from dataset_script.rendered.face_painter import OCCLUDERS, _Canvas, paint, sample_appearance, sample_shot
+from dataset_script.rendered.appearance import sample_appearance
+from dataset_script.rendered.face_painter import paint
+from dataset_script.rendered.shot import OCCLUDERS
 
 SIZE = 128
-STYLES = ("short", "side", "long", "bun", "curly")
-
-
-@pytest.fixture(scope="module")
-def face():
-    return face_curves(sample_proportions(np.random.default_rng(0)), dict.fromkeys(ACTION_UNITS, 0.0))
 
 
 @pytest.fixture(scope="module")
 def person():
     appearance = sample_appearance(np.random.default_rng(0))
     return replace(appearance, glasses="none", beard=0.0, moustache=0.0, hair_style="bald", fringe=0.0)
-
-
-@pytest.fixture(scope="module")
-def frontal():
-    """A sharp, frontal shot under light from straight ahead."""
-    shot = sample_shot(np.random.default_rng(0))
-    return replace(
-        shot,
-        **{"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "offset": (0.0, 0.0), "gaze": (0.0, 0.0), "scale": 0.36},
-        **{"light": np.array([0.0, 0.0, 1.0]), "tint": np.ones(3), "blur": 0.0, "noise": 0.0, "occluder": "none"},
-    )
 
 
 def pixels(face, person, shot, size=SIZE):
@@ -56,26 +39,6 @@ def test_a_frontal_face_under_frontal_light_is_nearly_symmetric(face, person, fr
     turned = pixels(face, person, replace(frontal, yaw=0.4))[30:110, 40:88]
     asymmetry = [np.abs(image - image[:, ::-1]).mean() for image in (head, turned)]
     assert asymmetry[0] < 4 < asymmetry[1]
-
-
-@pytest.mark.parametrize(
-    ("angles", "axis"), [({"yaw": 0.3}, (1, 0)), ({"pitch": 0.3}, (0, -1))], ids=["yaw turns right", "pitch looks up"]
-)
-def test_the_nose_moves_where_the_head_turns(face, frontal, angles, axis):
-    straight, turned = (_Canvas(SIZE, shot).project(face.nose_tip)[0] for shot in (frontal, replace(frontal, **angles)))
-    assert (turned - straight) @ axis > 0.1 * frontal.scale * SIZE
-
-
-def test_roll_turns_the_picture_of_the_head(face, frontal):
-    eyes = np.concatenate([eye.iris for eye in face.eyes])
-    left, right = _Canvas(SIZE, replace(frontal, roll=0.25)).project(eyes)
-    assert np.arctan2(*(right - left)[::-1]) == pytest.approx(0.25)
-
-
-def test_poses_are_rigid(face, frontal):
-    rotation = _Canvas(SIZE, replace(frontal, yaw=0.3, pitch=-0.2, roll=0.1)).rotation
-    assert rotation @ rotation.T == pytest.approx(np.eye(3))
-    assert np.linalg.det(rotation) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("side", [-1, 1])

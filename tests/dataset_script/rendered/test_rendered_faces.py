@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from dataset_script.labels import LABELS
 from dataset_script.rendered import rendered_faces as module
 from dataset_script.rendered.action_units import ACTION_UNITS
-from dataset_script.rendered.face_painter import sample_shot
 from dataset_script.rendered.rendered_faces import contact_sheet, rendered_faces
+from dataset_script.rendered.shot import sample_shot
 
 
 def content(faces):

@@ -17,7 +17,8 @@ from involvit.publishing import onnx_export
 from involvit.publishing.onnx_export import export_onnx
 from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor, involution
 
-from ...modeling_involvit.involvit_reference import TINY, involution_by_unfold, randomize
+from ...modeling_involvit.involution_reference import involution_by_unfold
+from ...modeling_involvit.involvit_reference import TINY, randomize
 
 SMALL = {**TINY, "rednet_depths": (1, 1), "rednet_widths": (64, 128), "vit_num_layers": 1}
 CONTENT = {"labels", "image_size", "image_mean", "image_std", "resample", "name", "license", "version"}
