@@ -151,7 +151,10 @@ def _hash_images(rows: Dataset, split: str) -> tuple[NDArray[np.uint64], list[by
     digests = []
     images = rows.select_columns("image")
     for index, row in enumerate(tqdm(images, f"Hashing {split}", unit="image", leave=False)):
-        pixels = to_rgb(row["image"])
+        try:
+            pixels = to_rgb(row["image"])
+        except ValueError as error:
+            raise ValueError(f"{rows[index]['path']}: {error}; repair or remove it") from error
         bits = imagehash.phash(Image.fromarray(pixels), hash_size=HASH_SIZE).hash
         hashes[index] = np.packbits(bits).view(np.uint64)
         digests.append(hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest())

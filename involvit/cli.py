@@ -161,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(message)s")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version of itself
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else ""
     try:
@@ -172,14 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name in evaluation.COMMANDS:
                 return evaluation.run(name, options, words)
             return {"predict": predict, "export": export, "push": push, "app": app}[name](**options)
-    except ModuleNotFoundError as error:
-        if name not in EXTRAS:
-            raise
-        install = f"pip install 'involvit[{EXTRAS[name]}]'"
-        print(f"error: involvit {name} needs {error.name}, which is not installed: {install}", file=sys.stderr)
-        return MISTAKE
     except (ValueError, OSError, ImportError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        message = " ".join(str(error).split())
+        if getattr(error, "name", None) is not None and name in EXTRAS:  # an import of ours that failed
+            install = f"pip install 'involvit[{EXTRAS[name]}]'"
+            message = f"involvit {name} needs {error.name}, which is not installed: {install}"
+        print(f"error: {message}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

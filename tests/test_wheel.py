@@ -78,10 +78,10 @@ def base(tmp_path_factory):
 def run(installed, base, tmp_path):
     """Returns a function that runs `involvit` in an empty folder."""
 
-    def run(*words: str, extras: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, module: str = "involvit", extras: bool = True) -> subprocess.CompletedProcess[str]:
         paths, options = ([installed], []) if extras else ([installed, base], ["-S"])
         return subprocess.run(
-            [sys.executable, "-P", *options, "-m", "involvit", *words],
+            [sys.executable, "-P", *options, "-m", module, *words],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "TQDM_DISABLE": "1"},
             capture_output=True,
@@ -115,12 +115,21 @@ def test_the_base_predicts(run, tmp_path):
         (["study", "--config", "recipe.yaml"], "evaluate"),
         (["export", "folder", "--out", "model.onnx"], "onnx"),
         (["app"], "app"),
+        (["predict", "face.png", "--model", "model.onnx"], "onnx"),
     ],
 )
-def test_a_missing_extra_is_one_line_that_names_it(run, words, extra):
+def test_a_missing_extra_is_one_line_that_names_it(run, tmp_path, words, extra):
+    for name in ("face.png", "model.onnx"):
+        (tmp_path / name).write_bytes(b"")
     result = run(*words, extras=False)
     assert result.returncode == 2
-    assert re.fullmatch(rf"error: .*pip install 'involvit\[{extra}\]'\n", result.stderr)
+    assert re.fullmatch(rf"error: (?!.*None).*pip install 'involvit\[{extra}\]'\n", result.stderr)
+
+
+def test_data_sets_are_built_with_the_extra_data(run):
+    result = run("build", "--data", "faces.zip", "--out", "faces", module="dataset_script", extras=False)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "pip install 'involvit[data]'" in result.stderr
 
 
 RECIPE = """

@@ -20,7 +20,7 @@ def about() -> tuple[str, str]:
     """
     try:
         text = ModelCard.load(Path(settings.models[0]) / "README.md").text
-    except OSError:
+    except (OSError, ValueError):  # no file, or one that is no card
         return "This model has no card.", ""
     text = "\n".join(line for line in text.splitlines() if not line.startswith("!["))
     head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)

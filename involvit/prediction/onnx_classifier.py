@@ -37,7 +37,7 @@ class OnnxClassifier:
         try:
             import onnxruntime
         except ModuleNotFoundError:
-            raise ModuleNotFoundError(f"{path} needs onnxruntime: pip install onnxruntime") from None
+            raise ModuleNotFoundError(f"{path} needs onnxruntime: pip install 'involvit[onnx]'") from None
         content = _read(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))  # 0: all cores

@@ -124,7 +124,7 @@ def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, setting
 def _check_data(recipe: Recipe, splits: Sequence[str]) -> None:
     """Finds a mistake in the data before the first run, not by each run anew."""
     for split in splits:
-        load_faces(replace(recipe, split=split))
+        load_faces(replace(recipe, split=split, fold=0, drop_duplicates=False))
 
 
 def _is_finished(folder: Path) -> bool:

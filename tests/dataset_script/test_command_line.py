@@ -13,7 +13,7 @@ from datasets import Image, load_dataset
 from huggingface_hub import DatasetCard
 
 from dataset_script import LABELS, load_fer_dataset, parquet_repo
-from dataset_script.__main__ import main
+from dataset_script.command_line import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,159 @@
+"""Builds Parquet data sets, draws faces and finds duplicates.
+
+python -m dataset_script build --data wildfaces.zip --split group --out DIR
+python -m dataset_script render --images 700 --size 112 --seed 0 --out DIR
+python -m dataset_script sheet --out rendered_faces.jpg
+python -m dataset_script duplicates --data wildfaces.zip
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm.auto import tqdm
+
+from involvit.files import whole_file, whole_folder
+
+from .data_arguments import add_data_arguments
+from .duplicates import find_duplicates
+from .faces import encode_png
+from .fer_dataset import RENDERED, load_fer_dataset
+from .labels import LABELS
+from .parquet_repo import CONTENT, write_parquet_repo
+from .rendered.rendered_faces import contact_sheet, rendered_faces
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `load_fer_dataset`."""
+    default = {name: parameter.default for name, parameter in inspect.signature(load_fer_dataset).parameters.items()}
+    add_data_arguments(parser, default)
+    for name, kind, text in (
+        ("rendered_images", int, f"how many faces --data {RENDERED} draws (default: {default['rendered_images']})"),
+        ("rendered_size", int, f"their height and width in pixels (default: {default['rendered_size']})"),
+        ("cache_dir", str, "another place for the cache of images that were read"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m dataset_script", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    build = commands.add_parser("build", help="write Parquet shards and a data set card")
+    _add_data_flags(build)
+    build.add_argument(
+        "--drop_duplicates",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="drop training images that duplicate one of another part",
+    )
+
+    render = commands.add_parser("render", help="write rendered faces as class folders of PNG files")
+    render.add_argument("--images", type=int, default=700, help="how many (default: 700)")
+
+    sheet = commands.add_parser("sheet", help="write one picture of rendered faces, one row per expression")
+    sheet.add_argument("--columns", type=int, default=10, help="how many persons (default: 10)")
+
+    for command in (render, sheet):
+        command.add_argument("--size", type=int, default=112, help="height and width of a face (default: 112 pixels)")
+        command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+
+    for command, what in ((build, "folder"), (render, "folder"), (sheet, "picture file")):
+        command.add_argument("--out", type=Path, required=True, help=f"{what} to write")
+        command.add_argument("--overwrite", action="store_true", help=f"replace the {what} if this command wrote it")
+
+    duplicates = commands.add_parser("duplicates", help="print duplicate images in different parts")
+    _add_data_flags(duplicates)
+    return parser.parse_args(arguments)
+
+
+def build(out: Path, overwrite: bool, **load_arguments: Any) -> None:
+    """Writes the Parquet shards and card of what `load_fer_dataset` returns for the same arguments."""
+    with whole_folder(out, overwrite, CONTENT) as folder:
+        dataset = load_fer_dataset(**load_arguments)
+        used = inspect.signature(load_fer_dataset).bind(**load_arguments)
+        used.apply_defaults()
+        source = Path(used.arguments["data"])
+        if source.expanduser().exists():
+            used.arguments["data"] = source.name  # the card is published: it tells nothing of this machine
+        left_out = {"cache_dir"} if str(source) == RENDERED else {"cache_dir", "rendered_images", "rendered_size"}
+        shown = {
+            name: value
+            for name, value in used.arguments.items()
+            if name not in left_out and value is not None and value is not False
+        }
+        flags = [
+            f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}" for name, value in shown.items()
+        ]
+        write_parquet_repo(dataset, folder, out.absolute().name, " ".join(["python -m dataset_script build", *flags]))
+    print(f"{out}: " + ", ".join(f"{rows.num_rows} {split}" for split, rows in dataset.items()))
+
+
+def render(out: Path, overwrite: bool, images: int, size: int, seed: int) -> None:
+    """Writes rendered faces as `CLASS/NAME.png`."""
+    with whole_folder(out, overwrite, LABELS) as folder:
+        for face in tqdm(rendered_faces(images, size, seed), total=images, desc="Rendering", unit=" faces"):
+            path = folder / face.path
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(encode_png(face.image))
+    print(f"{out}: {images} faces")
+
+
+def sheet(out: Path, overwrite: bool, columns: int, size: int, seed: int) -> None:
+    """Writes a contact sheet of rendered faces, in the format that the file's suffix names."""
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; name another file or pass --overwrite.")
+    with whole_file(out) as beside:
+        contact_sheet(columns, size, seed).save(beside, quality=90)
+    print(f"{out}: {len(LABELS)} expressions of {columns} persons")
+
+
+def report_duplicates(**load_arguments: Any) -> None:
+    """Prints each pair of images in different parts that are exact or near duplicates."""
+    pairs = find_duplicates(load_fer_dataset(**load_arguments))
+    for pair in pairs:
+        kind = "exact" if pair.exact else f"near ({pair.distance} bits)"
+        print(f"{kind}\t{pair.split_a}: {pair.path_a}\t{pair.split_b}: {pair.path_b}")
+    train, held_out = {pair.index_a for pair in pairs}, {(pair.split_b, pair.index_b) for pair in pairs}
+    exact = sum(pair.exact for pair in pairs)
+    print(
+        f"{len(pairs)} duplicate pairs across the split, {exact} of them exact: "
+        f"{len(train)} training images repeat {len(held_out)} held-out ones"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The command line; that of the process by default.
+
+    Returns:
+        0, or 2 after one line `error: ...` for input that cannot be used, or 130 when interrupted.
+    """
+    logging.basicConfig(format="%(message)s")
+    options = vars(_parse(arguments))
+    commands = {"build": build, "render": render, "sheet": sheet, "duplicates": report_duplicates}
+    try:
+        commands[options.pop("command")](**options)
+    except (ValueError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
