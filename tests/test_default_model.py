@@ -53,20 +53,17 @@ def crop(portraits, name, detector):
     return align_face(portraits[name], face, 80)
 
 
-# Not yet the officer as YuNet frames him: there it sees Disgust.
-@pytest.mark.parametrize(
-    ("name", "expression", "detector"),
-    [("astronaut", "Happy", "yunet"), ("astronaut", "Happy", "lbp"), ("officer", "Neutral", "lbp")],
-)
+@pytest.mark.parametrize("detector", ["yunet", "lbp"])
+@pytest.mark.parametrize(("name", "expression"), [("astronaut", "Happy"), ("officer", "Neutral")])
 def test_it_sees_a_smile_and_a_calm_face_in_photographs(portraits, classifier, name, expression, detector):
     (probabilities,) = classifier([crop(portraits, name, detector)])
     assert LABELS[probabilities.argmax()] == expression
 
 
-def test_most_grey_tinted_bright_and_dark_copies_of_a_face_get_the_same_answer(portraits, classifier):
+def test_grey_tinted_bright_and_dark_copies_of_a_face_get_the_same_answer(portraits, classifier):
     faces = [np.asarray(face.image) for face in rendered_faces(140, 96, seed=1)]
     faces += [crop(portraits, name, detector) for name in YUNET_FACES for detector in ("yunet", "lbp")]
-    assert np.mean(list(same_answers(classifier, faces).values())) > 0.8  # 0.86 measured; 0.95 is the goal
+    assert min(same_answers(classifier, faces).values()) >= 0.95
 
 
 def test_it_is_small():
@@ -123,5 +120,5 @@ def test_it_agrees_with_the_majority_of_ten_people_more_often_than_one_of_them_d
     ferplus = report["sources"]["ferplus"]
     assert report["run"]["votes"]
     assert ferplus["num_voted"] == ferplus["num_images"] == 3370
-    assert ferplus["accuracy"] > 0.8 > ferplus["human_majority_share"] > ferplus["human_accuracy"]
+    assert ferplus["accuracy"] > 0.82 > ferplus["human_majority_share"] > ferplus["human_accuracy"]
     assert ferplus["agreement_with_person"] > ferplus["human_agreement_with_person"]
