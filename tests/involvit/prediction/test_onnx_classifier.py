@@ -71,5 +71,5 @@ def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path, write_onnx, monkeyp
     with pytest.raises(ValueError, match="has no 'image_std' in its metadata"):
         OnnxClassifier(tmp_path / "model.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install onnxruntime"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'involvit\[onnx\]'"):
         OnnxClassifier(Path("model.onnx"))
