@@ -15,19 +15,8 @@ from involvit.evaluation.study import run as study
 from involvit.evaluation.study.plan import plan_runs, variant_flags
 from involvit.training.recipe import Recipe, parse_recipe
 
-MODEL = {
-    "image_size": 32,
-    "rednet_depths": [1, 1],
-    "rednet_widths": [64, 64],
-    "rednet_stem_channels": 32,
-    "vit_backbone_layers": [1],
-    "vit_backbone_channels": [128],
-    "vit_stem_channels": 32,
-    "vit_hidden_size": 32,
-    "vit_num_layers": 1,
-    "vit_num_heads": 2,
-    "fusion_channels": 32,
-}
+from ...training.training_runs import MODEL
+
 RECIPE = {
     "rendered_images": 56,
     "rendered_size": 96,
