@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train retrain test test-browser bench lint format clean
+.PHONY: help install demo train retrain test test-browser test-install bench lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,10 +34,10 @@ demo: $(INSTALLED) ## open the app in the browser, on the default model; YUNET=F
 	$(VENV)/bin/python app.py $(if $(YUNET),--face_detector "$(YUNET)")
 
 train: $(INSTALLED) ## train on DATA (drawn faces if not given) by the recipe CONFIG, and write model and report to OUTPUT
-	$(VENV)/bin/accelerate launch --quiet train.py --config "$(CONFIG)" --output_dir "$(OUTPUT)" $(if $(DATA),--data "$(DATA)")
+	$(VENV)/bin/accelerate launch --quiet train.py --config "$(CONFIG)" --out "$(OUTPUT)" $(if $(DATA),--data "$(DATA)")
 
 retrain: $(INSTALLED) ## train the default model from the archives in FACES, see configs/default.yaml (hours; after an interruption, run it again)
-	$(VENV)/bin/accelerate launch --quiet train.py --config configs/default.yaml --data_dir "$(FACES)" --output_dir outputs/default --resume
+	$(VENV)/bin/accelerate launch --quiet train.py --config configs/default.yaml --data_dir "$(FACES)" --out outputs/default --resume
 	cp $(addprefix outputs/default/,*.json *.py *.png model.safetensors) checkpoints/involvit-tiny/
 	$(VENV)/bin/python -c 'from involvit.publishing.model_card import write_model_card; write_model_card("checkpoints/involvit-tiny")'
 
@@ -49,6 +49,9 @@ test-browser: $(INSTALLED) ## use the app in Chromium, headless; screenshots go 
 		{ echo "Chromium is missing; install it (Debian and Ubuntu: sudo apt install chromium)" >&2; exit 1; }
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[browser]"
 	$(VENV)/bin/python -m pytest -m browser
+
+test-install: $(INSTALLED) ## install the wheel into an empty environment and use it (needs a package registry)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest -m install
 
 bench: $(INSTALLED) ## measure operator, models and prediction beside others; tables and pictures go to benchmarks/results
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench,onnx]"

@@ -1,6 +1,6 @@
 """Facial expressions in images and videos: predict, train, evaluate, publish.
 
-involvit train --config configs/demo.yaml --data faces.zip --output_dir outputs/faces
+involvit train --config configs/demo.yaml --data faces.zip --out outputs/faces
 involvit predict photos/ video.mp4 --faces --out results.csv
 involvit predict "faces/*.png" --model model.onnx
 involvit export outputs/faces --format onnx --quantize int8

@@ -146,7 +146,7 @@ num_workers: 0
 
 def test_it_trains_in_an_empty_folder(run, tmp_path):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    result = run("train", "--config", "recipe.yaml", "--output_dir", "run")
+    result = run("train", "--config", "recipe.yaml", "--out", "run")
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["run"]["steps"] == 2  # 63 images of 70

@@ -175,7 +175,9 @@ def parse_recipe(arguments: Sequence[str]) -> Recipe:
         prog="involvit train", description="Trains InvolViT.", exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="YAML file with fields of the recipe.")
-    parser.add_class_arguments(Recipe)
+    out = "Folder of the run: checkpoints, logs, and at the end the model and the report."
+    parser.add_argument("--out", "--output_dir", dest="output_dir", type=str, required=True, help=out)
+    parser.add_class_arguments(Recipe, skip={"output_dir"})
     try:
         values = parser.parse_args(_complete_switches(arguments))
     except ArgumentError as error:

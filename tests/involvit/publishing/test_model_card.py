@@ -100,7 +100,7 @@ def test_the_examples_name_the_model_and_are_python(folder):
 def test_the_recipe_in_the_card_is_the_one_of_the_run_without_its_machine(folder, tmp_path):
     from involvit.training.recipe import parse_recipe
 
-    arguments = ["--config", "configs/demo.yaml", "--output_dir", "/home/anna/runs/x", "--data_dir", "/home/anna"]
+    arguments = ["--config", "configs/demo.yaml", "--out", "/home/anna/runs/x", "--data_dir", "/home/anna"]
     recipe = dataclasses.asdict(parse_recipe([*arguments, "--num_workers", "7"])) | {"data": JOINED}
     report = report_of(JOINED)
     report["run"]["recipe"] = json.loads(json.dumps(recipe))
@@ -112,7 +112,7 @@ def test_the_recipe_in_the_card_is_the_one_of_the_run_without_its_machine(folder
         "faces": {"data": "wildfaces.zip", "split": "group", "repeat": 3},
     }
     (tmp_path / "recipe.yaml").write_text(block)
-    again = dataclasses.asdict(parse_recipe(["--config", str(tmp_path / "recipe.yaml"), "--output_dir", "outputs/x"]))
+    again = dataclasses.asdict(parse_recipe(["--config", str(tmp_path / "recipe.yaml"), "--out", "outputs/x"]))
     free = ("output_dir", "data_dir", "num_workers", "checkpoint_steps", "data")
     assert {k: v for k, v in again.items() if k not in free} == {k: v for k, v in recipe.items() if k not in free}
 

@@ -14,7 +14,7 @@ def test_flags_override_the_file_and_keep_its_other_fields(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("learning_rate: 5e-4\nbatch_size: 4\nmodel: {image_size: 64, vit_num_layers: 2}\n")
     recipe = parse_recipe(
-        ["--config", str(file), "--output_dir", "out", "--batch_size", "3", "--model.image_size", "96"]
+        ["--config", str(file), "--out", "out", "--batch_size", "3", "--model.image_size", "96"]
     )
     assert recipe.learning_rate == 5e-4
     assert recipe.batch_size == 3
@@ -26,13 +26,13 @@ def test_of_two_files_the_later_one_counts(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("batch_size: 4\nnum_epochs: 7\n")
     other.write_text("batch_size: 16\n")
-    recipe = parse_recipe([f"--config={one}", f"--config={other}", "--output_dir=out"])
+    recipe = parse_recipe([f"--config={one}", f"--config={other}", "--out=out"])
     assert (recipe.batch_size, recipe.num_epochs) == (16, 7)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_recipe_that_comes_with_the_project_is_read_and_can_be_written_and_read_again(path, tmp_path):
-    recipe = parse_recipe([f"--config={path}", "--output_dir=out", "--learning_rate=1e-7"])
+    recipe = parse_recipe([f"--config={path}", "--out=out", "--learning_rate=1e-7"])
     write_recipe(recipe, tmp_path / "new" / "recipe.yaml")
     assert parse_recipe([f"--config={tmp_path / 'new' / 'recipe.yaml'}"]) == recipe
     InvolViTConfig(**recipe.model)
@@ -55,7 +55,7 @@ def test_every_field_is_a_flag():
     "word", [["--resume"], ["--resume", "true"], ["--resume=true"], ["--resume", "--batch_size", "4"]]
 )
 def test_a_switch_needs_no_value(word):
-    assert parse_recipe(["--output_dir", "out", *word]).resume
+    assert parse_recipe(["--out", "out", *word]).resume
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_a_switch_needs_no_value(word):
 )
 def test_a_mistake_is_an_error_that_says_what_to_do(words, hint):
     with pytest.raises(ValueError, match=hint.replace("?", r"\?")):
-        parse_recipe(["--output_dir", "out", *words])
+        parse_recipe(["--out", "out", *words])
 
 
 def test_an_unknown_field_in_the_file_is_an_error_that_names_the_nearest(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("num_epoch: 3\n")
     with pytest.raises(ValueError, match=r"num_epoch.*did you mean num_epochs\?"):
-        parse_recipe(["--config", str(file), "--output_dir", "out"])
+        parse_recipe(["--config", str(file), "--out", "out"])
 
 
 @pytest.mark.parametrize("name", ["model", "augmentation", "batch_size"])
@@ -94,7 +94,7 @@ def test_a_field_left_empty_in_the_file_is_an_error(tmp_path, name):
     file = tmp_path / "recipe.yaml"
     file.write_text(f"num_epochs: 3\n{name}:\n")
     with pytest.raises(ValueError, match=f"{name} needs a value"):
-        parse_recipe(["--config", str(file), "--output_dir", "out"])
+        parse_recipe(["--config", str(file), "--out", "out"])
 
 
 def test_output_dir_is_required():
@@ -103,7 +103,7 @@ def test_output_dir_is_required():
 
 
 def test_the_paper_recipe_is_the_paper_to_the_letter():
-    recipe = parse_recipe(["--config", str(CONFIGS / "paper.yaml"), "--output_dir", "out"])
+    recipe = parse_recipe(["--config", str(CONFIGS / "paper.yaml"), "--out", "out"])
     config = InvolViTConfig(**recipe.model)
     assert config.image_size == 352
     assert (recipe.batch_size, recipe.gradient_accumulation_steps, recipe.num_epochs) == (8, 2, 50)

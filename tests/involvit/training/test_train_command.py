@@ -118,7 +118,7 @@ def test_ctrl_c_says_how_to_continue_and_the_run_continues(run, faces, tmp_path)
 
 def test_the_recipe_of_fine_tuning_starts_from_the_default_model_and_trains(train, faces, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    words = ["--config=configs/finetune.yaml", f"--data={faces}", f"--output_dir={tmp_path / 'out'}"]
+    words = ["--config=configs/finetune.yaml", f"--data={faces}", f"--out={tmp_path / 'out'}"]
     train([*words, "--max_steps=1", "--batch_size=4", "--num_workers=0", "--report_to=none"])
     before = load_file(ROOT / "checkpoints" / "involvit-tiny" / "model.safetensors")
     after = load_file(tmp_path / "out" / "model.safetensors")

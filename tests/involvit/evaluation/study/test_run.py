@@ -85,7 +85,7 @@ def test_variants_change_what_they_say():
 
     def changed(variant):
         words = [f"--{name}={json.dumps(value)}" for name, value in {"model": model, "frozen": recipe.frozen}.items()]
-        words += ["--output_dir=out", "--rednet_checkpoint=r.pth", "--vit_pretrained=v"]
+        words += ["--out=out", "--rednet_checkpoint=r.pth", "--vit_pretrained=v"]
         return parse_recipe([*words, *variant_flags(variant, recipe)])
 
     assert variant_flags("fusion", recipe) == []
