@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from huggingface_hub.errors import StrictDataclassError
 
-from .publishing.finished_run import push_run, report_run
-from .publishing.hub import find_token
+from .publishing.finished_run import report_run
+from .publishing.hub import find_token, push_folder
 from .training.accelerator import build_accelerator
-from .training.loop import finish, prepare, train
+from .training.loop import Run
 from .training.recipe import parse_recipe
 from .training.run_folder import check_run_folder
-from .training.steps import NonFiniteLossError
+from .training.scoring import NonFiniteLossError
 
 
 def train_by_recipe(words: Sequence[str]) -> int:
@@ -38,18 +38,17 @@ def train_by_recipe(words: Sequence[str]) -> int:
             pushes = recipe.push_to_hub and accelerator.is_main_process
             if pushes:
                 find_token()  # before the hours of training, not after
-            run = None if is_finished else prepare(recipe, accelerator)
-        if run is not None:
-            train(run)
-            if (measured := finish(run)) is not None:
-                report_run(recipe, measured)
+            run = None if is_finished else Run(recipe, accelerator)
+        if run is None:
+            report = f"{recipe.output_dir} holds a finished run, see its report.json"
+            accelerator.print(f"{report}; a new run needs another output_dir")
         else:
-            accelerator.print(
-                f"{recipe.output_dir} holds a finished run, see its report.json; a new run needs another output_dir"
-            )
+            run.train()
+            if (measured := run.finish()) is not None:
+                report_run(recipe, measured)
         if pushes:
             with _one_line_errors():
-                push_run(recipe)
+                print(f"Pushed to {push_folder(recipe.output_dir, recipe.hub_model_id)}")
     except NonFiniteLossError as error:
         _say(f"error: {error}")
         return 1

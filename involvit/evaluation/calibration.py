@@ -1,4 +1,7 @@
-"""Whether probabilities mean what they say: reliability, and the temperature that would correct it."""
+"""Whether probabilities mean what they say: reliability, and the temperature that would correct it.
+
+In all functions `probabilities` are those of all classes, [N, C], and `references` the true class ids, [N].
+"""
 
 from __future__ import annotations
 
@@ -36,36 +39,17 @@ class Reliability:
 
 
 def reliability(probabilities: NDArray[np.float64], references: NDArray[np.int64]) -> Reliability:
-    """Sorts answers into bins by their confidence (Guo et al., "On Calibration of Modern Neural Networks", eq. 2).
-
-    Args:
-        probabilities: Of all classes, [N, C].
-        references: True class ids, [N].
-    """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == references
+    """Sorts answers into bins by their confidence (Guo et al., "On Calibration of Modern Neural Networks", eq. 2)."""
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == references
     edges = np.linspace(0, 1, _BINS + 1)
-    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
-    counts = np.bincount(places, minlength=_BINS)
+    bins = np.clip(np.searchsorted(edges, confidence) - 1, 0, _BINS - 1)
+    counts, *sums = (np.bincount(bins, values, _BINS) for values in (None, confidence, correct))
     with np.errstate(invalid="ignore"):
-        return Reliability(
-            edges,
-            counts,
-            np.bincount(places, confidence, _BINS) / counts,
-            np.bincount(places, correct, _BINS) / counts,
-        )
+        return Reliability(edges, counts, *(total / counts for total in sums))
 
 
 def fit_temperature(probabilities: NDArray[np.float64], references: NDArray[np.int64]) -> float:
-    """Finds the temperature whose probabilities have the lowest negative log-likelihood (Guo et al. 2017, eq. 9).
-
-    Args:
-        probabilities: Of all classes, [N, C].
-        references: True class ids, [N].
-
-    Returns:
-        The temperature, 0.05 to 20; above 1 where the model is overconfident.
-    """
+    """Finds the temperature of the least log loss (Guo et al., eq. 9), 0.05 to 20; above 1 a model is overconfident."""
     ids = np.arange(probabilities.shape[1])
 
     def loss(log_temperature: float) -> float:
@@ -84,12 +68,7 @@ def cross_fitted_temperature(
 ) -> tuple[NDArray[np.float64], list[float]]:
     """Scales each image's probabilities by the temperature that suits the images of other groups.
 
-    So no image contributes to the temperature that it is judged by.
-
-    Args:
-        probabilities: Of all classes, [N, C].
-        references: True class ids, [N].
-        groups: Person or film of each image, [N].
+    So no image contributes to the temperature that it is judged by. `groups` are the person or film of each image.
 
     Returns:
         The scaled probabilities, [N, C], and the temperature of each of the five folds, or of as many as there are

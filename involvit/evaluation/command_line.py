@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +17,7 @@ PARTS = ("validation", "test", "train", "all")
 
 
 def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> None:
-    """Adds the commands to the parser.
-
-    Args:
-        commands: What `add_subparsers` returned.
-        positive: Reads a whole number of at least 1.
-    """
+    """Adds the commands to what `add_subparsers` returned; `positive` reads a whole number of at least 1."""
     evaluate = commands.add_parser(
         "evaluate",
         help="report on one model, or on several side by side",
@@ -38,17 +32,11 @@ def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> No
         description="Measures models on labelled faces under corruptions of five severities and writes a report.",
         epilog="example: involvit robustness --model outputs/faces --data faces.zip --split group",
     )
+    models = "folder, Hub id or .onnx file, or NAME=MODEL; repeat to compare (default: the model of the package)"
     for command in (evaluate, robustness):
-        command.add_argument(
-            "--model",
-            action="append",
-            dest="models",
-            metavar="MODEL",
-            help="folder, Hub id or .onnx file, or NAME=MODEL; repeat to compare (default: the model of the package)",
-        )
+        command.add_argument("--model", action="append", dest="models", metavar="MODEL", help=models)
         add_data_arguments(command)
         command.add_argument("--part", choices=PARTS, default="validation", help="part to use (default: validation)")
-        _add_out(command, "outputs/" + command.prog.split()[-1])
 
     audit = commands.add_parser(
         "audit",
@@ -58,7 +46,10 @@ def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> No
     )
     audit.add_argument("--model", help="its features find doubtful labels (default: the model of the package)")
     add_data_arguments(audit)
-    _add_out(audit, "outputs/audit")
+    for command in (evaluate, robustness, audit):
+        out = f"outputs/{command.prog.split()[-1]}"
+        command.add_argument("--out", type=Path, default=Path(out), help=f"folder of the report (default: {out})")
+        command.add_argument("--overwrite", action="store_true", help="replace a report that is already there")
 
     study = commands.add_parser(
         "study",
@@ -68,43 +59,24 @@ def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> No
         "status: 0; 1 if runs failed; 2 after a mistake; 130 if interrupted.",
         epilog="example: involvit study --config configs/demo.yaml --data faces.zip --set num_epochs=20",
     )
-    study.add_argument("--config", type=Path, required=True, help="the recipe, such as configs/demo.yaml")
-    study.add_argument("--data", help="see `involvit train --help` (default: the recipe's own)")
-    study.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="(default: all)")
-    study.add_argument(
-        "--splits", nargs="+", choices=SPLITS[1:], default=["random", "group"], help="(default: random group)"
-    )
-    study.add_argument("--repeats", type=positive, default=5, help="seeds of each split (default: 5)")
-    study.add_argument(
-        "--n_folds", dest="folds", type=positive, default=5, help="number of folds of the k-fold splits (default: 5)"
-    )
-    study.add_argument("--jobs", type=positive, default=1, help="runs at a time (default: 1)")
-    study.add_argument(
-        "--set",
-        action="append",
-        dest="settings",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="a field of the recipe for all runs, such as num_epochs=20; repeat for more",
-    )
-    study.add_argument("--out", type=Path, default=Path("outputs/study"), help="(default: outputs/study)")
-
-
-def _add_out(command: argparse.ArgumentParser, default: str) -> None:
-    command.add_argument("--out", type=Path, default=Path(default), help=f"folder of the report (default: {default})")
-    command.add_argument("--overwrite", action="store_true", help="replace a report that is already there")
+    splits, folds = ["random", "group"], "number of folds of the k-fold splits (default: 5)"
+    setting = "a field of the recipe for all runs, such as num_epochs=20; repeat for more"
+    add = study.add_argument
+    add("--config", type=Path, required=True, help="the recipe, such as configs/demo.yaml")
+    add("--data", help="see `involvit train --help` (default: the recipe's own)")
+    add("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="(default: all)")
+    add("--splits", nargs="+", choices=SPLITS[1:], default=splits, help="(default: random group)")
+    add("--repeats", type=positive, default=5, help="seeds of each split (default: 5)")
+    add("--n_folds", type=positive, default=5, help=folds)
+    add("--jobs", type=positive, default=1, help="runs at a time (default: 1)")
+    add("--set", action="append", dest="settings", default=[], metavar="FIELD=VALUE", help=setting)
+    add("--out", type=Path, default=Path("outputs/study"), help="(default: outputs/study)")
 
 
 def run(name: str, options: dict[str, Any], words: Sequence[str]) -> int:
-    """Runs one of the commands.
+    """Runs one of `COMMANDS` with its parsed flags and returns the exit status.
 
-    Args:
-        name: One of `COMMANDS`.
-        options: Its parsed flags.
-        words: The command line after `involvit`, for the report.
-
-    Returns:
-        The exit status.
+    The words of the command line after `involvit` are for the report.
     """
     options["command"] = command_line(words)
     if name == "study":

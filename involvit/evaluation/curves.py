@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 
-@dataclass(frozen=True)
-class ClassCurves:
-    """How well the probability of one class separates it from the rest.
+class ClassCurves(NamedTuple):
+    """How well the probability of one class separates it from the rest; both areas are 0 to 1."""
 
-    Args:
-        false_positive_rate: Of the ROC curve.
-        true_positive_rate: Of the ROC curve.
-        roc_auc: Area under it.
-        recall: Of the precision-recall curve.
-        precision: Of the precision-recall curve.
-        average_precision: Area under it, as a step function.
-    """
-
-    false_positive_rate: NDArray[np.float64]
-    true_positive_rate: NDArray[np.float64]
+    false_positive_rate: NDArray
+    true_positive_rate: NDArray
     roc_auc: float
-    recall: NDArray[np.float64]
-    precision: NDArray[np.float64]
+    recall: NDArray
+    precision: NDArray
     average_precision: float
 
 
-def class_curves(
-    probabilities: NDArray[np.float64], references: NDArray[np.int64], labels: tuple[str, ...]
-) -> dict[str, ClassCurves]:
+def class_curves(probabilities: NDArray, references: NDArray, labels: tuple[str, ...]) -> dict[str, ClassCurves]:
     """Computes the curves of each class that some images, but not all, belong to.
 
     Args:
@@ -43,16 +30,8 @@ def class_curves(
     curves = {}
     for index, label in enumerate(labels):
         truth, scores = references == index, probabilities[:, index]
-        if truth.all() or not truth.any():
-            continue
-        false_positive_rate, true_positive_rate, _ = roc_curve(truth, scores)
-        precision, recall, _ = precision_recall_curve(truth, scores)
-        curves[label] = ClassCurves(
-            false_positive_rate,
-            true_positive_rate,
-            float(roc_auc_score(truth, scores)),
-            recall,
-            precision,
-            float(average_precision_score(truth, scores)),
-        )
+        if 0 < truth.sum() < len(truth):
+            area, average_precision = float(roc_auc_score(truth, scores)), float(average_precision_score(truth, scores))
+            precision, recall, _ = precision_recall_curve(truth, scores)
+            curves[label] = ClassCurves(*roc_curve(truth, scores)[:2], area, recall, precision, average_precision)
     return curves

@@ -21,36 +21,22 @@ def name_models(models: Sequence[str]) -> dict[str, str]:
         ValueError: If a model or a name is given twice.
     """
     given = [name_and_model.rpartition("=")[::2] for name_and_model in models]
-    seen: dict[str, str] = {}
-    for _, model in given:
-        place = str(Path(model).resolve()) if Path(model).exists() else model
-        if place in seen:
-            raise ValueError(f"the model {model} is named twice; a comparison needs different models")
-        seen[place] = model
     paths = [Path(model).resolve() if Path(model).exists() else Path(model) for _, model in given]
-    names = []
-    for (own, _), path in zip(given, paths, strict=True):
-        others = [other for other in paths if other != path]
-        lengths = range(1, len(path.parts) + 1)
-        endings = ("/".join(path.parts[-length:]) for length in lengths)
-        unique = (
-            ending
-            for length, ending in zip(lengths, endings, strict=True)
-            if all(other.parts[-length:] != path.parts[-length:] for other in others)
-        )
-        names.append(own or next(unique, str(path)))
-    for name in names:
-        if names.count(name) > 1:
+    named: dict[str, str] = {}
+    for place, ((own, model), path) in enumerate(zip(given, paths, strict=True)):
+        if path in paths[:place]:
+            raise ValueError(f"the model {model} is named twice; a comparison needs different models")
+        endings = [path.parts[start:] for start in reversed(range(len(path.parts)))]
+        others = [other.parts for other in paths if other != path]
+        unique = (ending for ending in endings if all(parts[-len(ending) :] != ending for parts in others))
+        name = own or str(Path(*next(unique, path.parts)))
+        if name in named:
             raise ValueError(f"two models are named {name}; give each a name of its own: NAME=MODEL")
-    return dict(zip(names, (model for _, model in given), strict=True))
+        named[name] = model
+    return named
 
 
 def load_models(models: Sequence[str] | None) -> dict[str, Classifier]:
-    """Loads the models to compare, by default the one of the package.
-
-    Raises:
-        FileNotFoundError: If a folder or file is not there.
-        ValueError: See `name_models` and `load_classifier`.
-    """
+    """Loads the models to compare, by default the one of the package; raises as `name_models`, `load_classifier` do."""
     named = name_models(models or [str(default_model())])
     return {name: load_classifier(model) for name, model in named.items()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import timeit
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from dataset_script import LABELS, load_fer_dataset
-from dataset_script.labels import canonical_label
+from dataset_script.labels import canonical_label, is_class_name
 
 from ..pixels import to_rgb
 from ..prediction.classifier import Classifier
@@ -39,12 +40,10 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
         ValueError: If the data cannot be used, or the part is missing, empty or without labels.
     """
     parts = load_fer_dataset(data, **load_arguments)
-    if part == "all":
-        rows = datasets.concatenate_datasets([parts["train"], parts["validation"]])
-    elif part not in parts:
+    if part not in (*parts, "all"):
         raise ValueError(f"{data} has no part {part}; choose one of {', '.join([*parts, 'all'])} by --part")
-    else:
-        rows = parts[part]
+    names = ("train", "validation") if part == "all" else (part,)
+    rows = datasets.concatenate_datasets([parts[name] for name in names])
     if not len(rows):
         raise ValueError(f"{data}: the part {part} has no images; choose another part or split")
     if unlabelled := int((np.array(rows["label"][:]) < 0).sum()):
@@ -76,29 +75,25 @@ def class_order(name: str, labels: Sequence[str]) -> list[int]:
     Raises:
         ValueError: If the classes are not the seven expressions, each once.
     """
-    places: dict[str, list[int]] = {label: [] for label in LABELS}
-    unknown = []
-    for place, label in enumerate(labels):
-        try:
-            places[canonical_label(label)].append(place)
-        except ValueError:
-            unknown.append(label)
-    missing = [label for label, found in places.items() if len(found) != 1]
-    if unknown or missing:
+    known = [canonical_label(label) if is_class_name(label) else label for label in labels]
+    if sorted(known) != sorted(LABELS):
         raise ValueError(
-            f"{name} answers {', '.join(map(str, labels[:10]))}{' ...' if len(labels) > 10 else ''}, but the data is "
+            f"{name} answers {', '.join(labels[:10])}{' ...' if len(labels) > 10 else ''}, but the data is "
             f"labelled {', '.join(LABELS)}: compare models of these seven classes"
         )
-    return [found[0] for found in places.values()]
+    return [known.index(label) for label in LABELS]
+
+
+def decoded_batches(rows: datasets.Dataset, description: str) -> Iterator[list[np.ndarray]]:
+    """Yields the images of rows as RGB, uint8 [H, W, 3], `BATCH_SIZE` at a time, and shows the progress."""
+    with tqdm(total=len(rows), desc=description, unit="image", disable=None, leave=False) as bar:
+        for batch in rows.select_columns("image").iter(BATCH_SIZE):
+            yield [to_rgb(image) for image in batch["image"]]
+            bar.update(len(batch["image"]))
 
 
 def predict(classifier: Classifier, rows: datasets.Dataset, name: str) -> np.ndarray:
-    """Classifies each image as a whole face.
-
-    Args:
-        classifier: The model.
-        rows: Rows with `image`.
-        name: The model, for errors and the progress bar.
+    """Classifies the image of each row as a whole face; errors and the progress bar name the model.
 
     Returns:
         Probabilities, float64 [N, 7], in the order of `LABELS`; rows add up to 1.
@@ -107,24 +102,13 @@ def predict(classifier: Classifier, rows: datasets.Dataset, name: str) -> np.nda
         ValueError: If the model's classes are not the seven expressions, or it answers anything but probabilities.
     """
     order = class_order(name, classifier.labels)
-    answers = []
-    with tqdm(total=len(rows), desc=name, unit="image", disable=None, leave=False) as bar:
-        for start in range(0, len(rows), BATCH_SIZE):
-            images = [to_rgb(image) for image in rows[start : start + BATCH_SIZE]["image"]]
-            answers.append(classify(classifier, images, name, order))
-            bar.update(len(images))
+    answers = [classify(classifier, images, name, order) for images in decoded_batches(rows, name)]
     probabilities = np.concatenate(answers)
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def classify(classifier: Classifier, images: Sequence[np.ndarray], name: str, order: Sequence[int]) -> np.ndarray:
-    """Classifies one batch of faces.
-
-    Args:
-        classifier: The model.
-        images: RGB, uint8 [H, W, 3].
-        name: The model, for errors.
-        order: Where it has each class, see `class_order`.
+    """Classifies one batch of faces, RGB, uint8 [H, W, 3]; `order` is that of `class_order`.
 
     Returns:
         Probabilities as the model gives them, float64 [N, 7], in the order of `LABELS`.
@@ -164,27 +148,14 @@ class Speed:
 
 
 def measure_speed(classifier: Classifier, rows: datasets.Dataset, name: str, images: int = 200) -> Speed:
-    """Times a model, in batches and one image at a time.
-
-    Args:
-        classifier: The model.
-        rows: Rows with `image`.
-        name: The model, for the progress bar.
-        images: How many images are classified one at a time, at most; they are spread evenly over the rows.
-    """
+    """Times a model in batches and one image at a time, on at most `images` images spread evenly over the rows."""
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(images, len(rows))).astype(int)).tolist()
     decoded = [to_rgb(image) for image in rows.select(chosen)["image"]]
     for image in decoded[:_WARM_UP]:
         classifier([image])
-    times = []
-    for image in tqdm(decoded, desc=f"{name}, one at a time", unit="image", disable=None, leave=False):
-        of_this = []
-        for _ in range(3):
-            started = time.perf_counter()
-            classifier([image])
-            of_this.append(time.perf_counter() - started)
-        times.append(1000 * min(of_this))
+    times = [
+        1000 * min(timeit.repeat(partial(classifier, [image]), number=1, repeat=3))
+        for image in tqdm(decoded, desc=f"{name}, one at a time", unit="image", disable=None, leave=False)
+    ]
     batch = rows.select(chosen[: 2 * BATCH_SIZE])
-    started = time.perf_counter()
-    predict(classifier, batch, name)
-    return Speed(len(batch) / (time.perf_counter() - started), chosen, times)
+    return Speed(len(batch) / timeit.timeit(partial(predict, classifier, batch, name), number=1), chosen, times)

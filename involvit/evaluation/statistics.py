@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from sklearn.metrics import confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -35,11 +36,7 @@ class Disagreement(NamedTuple):
 
 
 def paired_bootstrap(
-    values_a: ArrayLike,
-    values_b: ArrayLike,
-    groups: Sequence[str],
-    samples: int = BOOTSTRAP_SAMPLES,
-    seed: int = 0,
+    values_a: ArrayLike, values_b: ArrayLike, groups: Sequence[str], samples: int = BOOTSTRAP_SAMPLES, seed: int = 0
 ) -> Difference:
     """Compares the means of two models' values on the same images, `a` less `b`, drawing whole groups.
 
@@ -60,33 +57,25 @@ def paired_bootstrap(
 
 
 def paired_bootstrap_macro_f1(
-    predictions_a: ArrayLike,
-    predictions_b: ArrayLike,
-    references: ArrayLike,
+    predictions_a: NDArray[np.int64],
+    predictions_b: NDArray[np.int64],
+    references: NDArray[np.int64],
     groups: Sequence[str],
     samples: int = BOOTSTRAP_SAMPLES,
     seed: int = 0,
 ) -> Difference:
     """Compares the macro F1 of two models on the same images, `a` less `b`, as `paired_bootstrap` compares means.
 
-    The average runs over the classes that occur among references or predictions, as scikit-learn's does.
-
-    Args:
-        predictions_a: Class ids that one model answers; shape [N].
-        predictions_b: Those of the other.
-        references: True class ids.
-        groups: See `paired_bootstrap`.
-        samples: See `paired_bootstrap`.
-        seed: See `paired_bootstrap`.
+    The average runs over the classes that occur among references or predictions, class ids [N] both, as
+    scikit-learn's does.
     """
     members, draws = draw_groups(groups, samples, seed)
-    references = np.asarray(references)
-    one_each = np.ones((1, draws.shape[1]), draws.dtype)
+    draws = np.vstack([np.ones_like(draws[0]), draws])  # first each group once: what was observed
     scores = []
-    for predictions in (np.asarray(predictions_a), np.asarray(predictions_b)):
+    for predictions in (predictions_a, predictions_b):
         cells = np.zeros((draws.shape[1], _CLASSES**2))
         np.add.at(cells, (members, references * _CLASSES + predictions), 1)
-        confusion = (np.concatenate([one_each, draws]) @ cells).reshape(-1, _CLASSES, _CLASSES)
+        confusion = (draws @ cells).reshape(-1, _CLASSES, _CLASSES)
         total = confusion.sum(axis=1) + confusion.sum(axis=2)
         f1 = 2 * np.diagonal(confusion, axis1=1, axis2=2) / np.maximum(total, 1)
         scores.append(f1.sum(axis=1) / (total > 0).sum(axis=1))
@@ -96,11 +85,6 @@ def paired_bootstrap_macro_f1(
 
 def draw_groups(groups: Sequence[str], samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draws groups with replacement.
-
-    Args:
-        groups: Group of each image, shape [N].
-        samples: How often.
-        seed: Of the drawing.
 
     Returns:
         The number of each image's group, [N], and how often each group was drawn, [samples, groups].
@@ -112,34 +96,21 @@ def draw_groups(groups: Sequence[str], samples: int, seed: int) -> tuple[NDArray
 
 def _difference(observed: float, drawn: NDArray[np.float64]) -> Difference:
     tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return Difference(float(observed), float(low), float(high), float(min(1.0, 2 * tail / (len(drawn) + 1))))
+    p_value = min(1.0, 2 * tail / (len(drawn) + 1))
+    return Difference(*map(float, (observed, *np.percentile(drawn, (2.5, 97.5)), p_value)))
 
 
-def mcnemar_test(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
+def mcnemar_test(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> Disagreement:
     """Tests whether two models are right equally often on the same images (McNemar 1947, the exact binomial form).
 
     It treats images as independent: where one person has many of them its p-value is too small.
-
-    Args:
-        correct_a: Whether one model is right on each image, bool [N].
-        correct_b: The same of the other.
     """
-    correct_a, correct_b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
-    only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
-    both, neither = int((correct_a & correct_b).sum()), int((~correct_a & ~correct_b).sum())
-    return Disagreement(only_a, only_b, float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue))
+    table = confusion_matrix(correct_a, correct_b, labels=[True, False])
+    return Disagreement(int(table[0, 1]), int(table[1, 0]), float(mcnemar(table, exact=True).pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrects p-values for their number (Holm, Scandinavian Journal of Statistics, 1979); NaN is not counted.
-
-    Args:
-        p_values: Those of one family of tests, 0 to 1.
-
-    Returns:
-        The corrected ones, in the same order.
-    """
+    """Corrects p-values of one family of tests (Holm, Scandinavian Journal of Statistics, 1979); NaN is not counted."""
     values = np.asarray(p_values, dtype=float)
     known = ~np.isnan(values)
     if known.any():
@@ -166,7 +137,7 @@ def corrected_resampled_t_test(
     differences = np.asarray(differences, dtype=float)
     mean, count = float(differences.mean()), len(differences)
     if count < 2:
-        return mean, (float("nan"), float("nan")), float("nan")
+        return mean, (np.nan, np.nan), np.nan
     error = float(np.sqrt((1 / count + test_train_ratio) * differences.var(ddof=1)))
     if error == 0:
         return mean, (mean, mean), 1.0 if mean == 0 else 0.0

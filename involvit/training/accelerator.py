@@ -15,23 +15,14 @@ from .recipe import Recipe
 def build_accelerator(recipe: Recipe) -> Accelerator:
     """Builds the run's accelerator and sets up this process.
 
-    Args:
-        recipe: Its `mixed_precision`, `report_to`, `num_threads` and `output_dir` are used.
-
-    Returns:
-        The accelerator.
-
     Raises:
         ValueError: If the tracker is not installed, or the device lacks the precision.
     """
     keep_freed_memory()
-    accelerator = Accelerator(
-        mixed_precision=recipe.mixed_precision,
-        log_with=None if recipe.report_to == "none" else recipe.report_to,
-        project_dir=recipe.output_dir,
-    )
-    if recipe.report_to != "none" and not accelerator.log_with:  # accelerate only leaves it out
-        raise ValueError(f"report_to {recipe.report_to} needs its package, which is not installed")
+    tracker = None if recipe.report_to == "none" else recipe.report_to
+    accelerator = Accelerator(mixed_precision=recipe.mixed_precision, log_with=tracker, project_dir=recipe.output_dir)
+    if tracker and not accelerator.log_with:  # accelerate only leaves it out
+        raise ValueError(f"report_to {tracker} needs its package, which is not installed")
     if accelerator.device.type == "cpu":
         if accelerator.mixed_precision == "fp16":  # accelerate would compute in float32
             raise ValueError("mixed_precision fp16 needs a GPU; on a CPU choose bf16 or no")
@@ -46,8 +37,7 @@ def keep_freed_memory() -> None:
 
     By default it returns large blocks, and the kernel clears each again page by page: a third of a step on a CPU.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if set_option is not None:
+    if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         m_trim_threshold, m_mmap_max = -1, -4
         set_option(m_mmap_max, 0)  # nothing outside the heap
         set_option(m_trim_threshold, -1)  # and nothing of that returned

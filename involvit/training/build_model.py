@@ -55,28 +55,23 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
         model, found = InvolViTForImageClassification.from_pretrained(
             recipe.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
         )
-        names = sorted(
-            {*found["missing_keys"], *found["unexpected_keys"], *(key[0] for key in found["mismatched_keys"])}
-        )
-        if names:
+        mismatched = {key[0] for key in found["mismatched_keys"]}
+        if names := sorted(mismatched.union(found["missing_keys"], found["unexpected_keys"])):
             raise ValueError(
                 f"pretrained {recipe.pretrained} does not fit the model: {names[0]} and {len(names) - 1} more tensors "
                 f"are missing, unexpected or of another shape; leave its model fields as they are"
             )
         model.float()
-    for name in {
-        *recipe.frozen,
-        *(["rednet"] if recipe.rednet_checkpoint else []),
-        *(["vit"] if recipe.vit_pretrained else []),
-    }:
-        if getattr(model.involvit, name) is None:
+    weights = {"rednet": recipe.rednet_checkpoint, "vit": recipe.vit_pretrained}
+    loads = {"rednet": load_rednet_checkpoint, "vit": load_vit_checkpoint}
+    for name, load in loads.items():
+        branch, is_frozen = getattr(model.involvit, name), name in recipe.frozen
+        if branch is None and (weights[name] or is_frozen):
             raise ValueError(f"the recipe names the branch {name}, but the model has branches={config.branches}")
-    if recipe.rednet_checkpoint:
-        load_rednet_checkpoint(model.involvit.rednet, recipe.rednet_checkpoint)
-    if recipe.vit_pretrained:
-        load_vit_checkpoint(model.involvit.vit, recipe.vit_pretrained)
-    for name in recipe.frozen:
-        getattr(model.involvit, name).requires_grad_(False)
+        if weights[name]:
+            load(branch, weights[name])
+        if is_frozen:
+            branch.requires_grad_(False)
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
     return model
@@ -84,9 +79,8 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
 
 def parameter_groups(model: InvolViTForImageClassification, recipe: Recipe) -> list[dict[str, Any]]:
     """Returns the branches' parameters with their own learning rate, then those of fusion and head."""
-    branches = [branch for branch in (model.involvit.rednet, model.involvit.vit) if branch is not None]
-    backbone = [p for branch in branches for p in branch.parameters() if p.requires_grad]
-    in_branches = {id(p) for branch in branches for p in branch.parameters()}
-    head = [p for p in model.parameters() if id(p) not in in_branches]
+    in_branches = ("involvit.rednet.", "involvit.vit.")
+    backbone = [p for name, p in model.named_parameters() if name.startswith(in_branches) and p.requires_grad]
+    head = [p for name, p in model.named_parameters() if not name.startswith(in_branches)]
     groups = [{"params": backbone, "lr": recipe.learning_rate * recipe.backbone_lr_scale}] if backbone else []
     return [*groups, {"params": head}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -16,33 +17,22 @@ if TYPE_CHECKING:
     import albumentations as A
 
 
+@dataclass(eq=False)
 class FaceDataset(Dataset):
     """One part of a data set behind the image processor.
 
     The augmentation of an image depends on seed, epoch and index alone: not on the worker that loads it, nor on what
     was loaded before. That is what lets a run continue in the middle of an epoch as if it had never stopped.
-
-    Args:
-        faces: Rows with `image` and `label`, or `votes` in place of it.
-        processor: Turns an image into `pixel_values`.
-        augmentation: Applied to the resized uint8 image [H, W, 3]; None for evaluation.
-        seed: Seed of the augmentation.
-        target: The column that becomes `labels`: `"label"`, or `"votes"` for a probability of each class.
     """
 
-    def __init__(
-        self,
-        faces: datasets.Dataset,
-        processor: InvolViTImageProcessor,
-        augmentation: A.Compose | None = None,
-        seed: int = 0,
-        target: str = "label",
-    ) -> None:
-        self.faces = faces.select_columns(["image", target])
-        self.target = target
-        self.processor = processor
-        self.augmentation = augmentation
-        self.seed = seed
+    faces: datasets.Dataset
+    processor: InvolViTImageProcessor
+    augmentation: A.Compose | None = None  # of the resized uint8 image [H, W, 3]
+    seed: int = 0  # of the augmentation
+    target: str = "label"  # the column that becomes `labels`; the other one is "votes", a probability of each class
+
+    def __post_init__(self) -> None:
+        self.faces = self.faces.select_columns(["image", self.target])
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers outlive an epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -68,9 +58,8 @@ class FaceDataset(Dataset):
 
     def _pixels(self, index: int, image: Image.Image) -> np.ndarray:
         """Returns one image resized and augmented, uint8 [size, size, 3]."""
-        resized = self.processor.resize(
-            self.processor.process_image(image), self.processor.size, self.processor.resample
-        )
+        processor = self.processor
+        resized = processor.resize(processor.process_image(image), processor.size, processor.resample)
         pixels = np.ascontiguousarray(np.moveaxis(resized.numpy(), 0, -1))
         if self.augmentation is None:
             return pixels

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Sized
-from typing import Any
+from functools import partial
 
 import datasets
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 
 from dataset_script import load_fer_dataset, load_joined_datasets
 from modeling_involvit import InvolViTImageProcessor
@@ -31,60 +30,38 @@ def load_faces(recipe: Recipe) -> datasets.DatasetDict:
         FileNotFoundError: If there is no such data.
         ValueError: If the data, or an argument for it, cannot be used.
     """
-    options: dict[str, Any] = {name: getattr(recipe, name) for name in _DATA_FIELDS}
+    load = load_joined_datasets if isinstance(recipe.data, dict) else load_fer_dataset
     with contextlib.chdir(recipe.data_dir):
-        if isinstance(recipe.data, dict):
-            faces = load_joined_datasets(recipe.data, **options)
-        else:
-            faces = load_fer_dataset(recipe.data, **options)
+        faces = load(recipe.data, **{name: getattr(recipe, name) for name in _DATA_FIELDS})
     if "test" in faces and min(faces["test"]["label"]) < 0:  # SFEW 2.0 keeps the labels of its test part
         faces.pop("test")
     return faces
 
 
-def trains_on_votes(recipe: Recipe, faces: datasets.DatasetDict) -> bool:
-    """Returns whether the targets are the votes of several people."""
-    return recipe.votes and "votes" in faces["train"].column_names
-
-
-def training_faces(recipe: Recipe, faces: datasets.DatasetDict, processor: InvolViTImageProcessor) -> FaceDataset:
-    """Returns the training part, augmented, with the targets that the recipe asks for."""
-    target = "votes" if trains_on_votes(recipe, faces) else "label"
-    return FaceDataset(faces["train"], processor, build_augmentation(recipe.augmentation), recipe.seed, target)
-
-
-def build_train_loader(
-    train_faces: Dataset | Sized, labels: list[int], recipe: Recipe, order: torch.Generator
-) -> DataLoader:
-    """Builds the loader whose order follows from `order` alone."""
+def build_loaders(
+    recipe: Recipe, faces: datasets.DatasetDict, processor: InvolViTImageProcessor, order: torch.Generator
+) -> tuple[DataLoader, dict[str, DataLoader]]:
+    """Builds the loader to train with, whose order follows from `order` alone, and those to measure with, by part."""
+    loader = partial(DataLoader, num_workers=recipe.num_workers, worker_init_fn=_ignore_ctrl_c)
+    rows = faces["train"]
+    target = "votes" if recipe.votes and "votes" in rows.column_names else "label"
+    train_faces = FaceDataset(rows, processor, build_augmentation(recipe.augmentation), recipe.seed, target)
+    sampler = RandomSampler(train_faces, generator=order)
     if recipe.class_balance == "sampler":
+        labels = rows["label"][:]
         weights = 1 / np.bincount(labels)[labels]
         sampler = WeightedRandomSampler(weights.tolist(), len(labels), generator=order)
-    else:
-        sampler = RandomSampler(train_faces, generator=order)
-    return DataLoader(
+    # With a generator: starting an iterator draws from it, and else from the global one, from which a run that resumes
+    # would then draw other dropout masks.
+    train_loader = loader(
         train_faces,
         recipe.batch_size,
         sampler=sampler,
-        num_workers=recipe.num_workers,
         persistent_workers=recipe.num_workers > 0,
-        worker_init_fn=_ignore_ctrl_c,
-        # Else starting an iterator draws from the global generator, and a resumed run would draw other dropout masks.
         generator=torch.Generator(),
     )
-
-
-def build_eval_loaders(
-    recipe: Recipe, faces: datasets.DatasetDict, processor: InvolViTImageProcessor
-) -> dict[str, DataLoader]:
-    """Builds a loader for each part to measure on, by its name."""
-    return {
-        part: DataLoader(
-            FaceDataset(rows, processor),
-            recipe.eval_batch_size,
-            num_workers=recipe.num_workers,
-            worker_init_fn=_ignore_ctrl_c,
-        )
+    return train_loader, {
+        part: loader(FaceDataset(rows, processor), recipe.eval_batch_size)
         for part, rows in faces.items()
         if part != "train"
     }

@@ -22,6 +22,7 @@ class Progress:
     best: float = -math.inf
     best_epoch: int | None = None
     evaluations_since_best: int = 0
+    # Of each evaluation: epoch, step, train_loss, learning_rate, validation_loss, accuracy and macro_f1
     history: list[dict[str, float]] = field(default_factory=list)
 
     def is_finished(self, recipe: Recipe, last_step: int) -> bool:
@@ -44,11 +45,7 @@ class Progress:
         self.batches, self.epoch_steps, self.loss_sum = 0, 0, 0.0
 
     def is_best(self, select_best: str) -> bool:
-        """Returns whether the newest evaluation is the best so far.
-
-        Args:
-            select_best: The metric that decides, see `Recipe`.
-        """
+        """Returns whether the newest evaluation is the best so far by this metric, see `Recipe`."""
         newest = self.history[-1]
         score = -newest["validation_loss"] if select_best == "loss" else newest[select_best]
         self.evaluations_since_best += 1

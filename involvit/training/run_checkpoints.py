@@ -23,15 +23,7 @@ _AVERAGE = "average.safetensors"
 def save_checkpoint(
     accelerator: Accelerator, directory: Path, step: int, progress: dict[str, Any], average: nn.Module | None
 ) -> None:
-    """Writes `directory/step_<step>` and removes older ones. To be called by every process.
-
-    Args:
-        accelerator: The run's accelerator.
-        directory: Folder of the run's checkpoints; made if need be.
-        step: Optimizer steps done.
-        progress: What `load_newest_checkpoint` gives back; JSON values.
-        average: Averaged model to save with it.
-    """
+    """Writes `directory/step_<step>` and removes older ones. To be called by every process."""
     unfinished = directory / "unfinished"
     if accelerator.is_main_process:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -53,12 +45,7 @@ def save_checkpoint(
 def load_newest_checkpoint(
     accelerator: Accelerator, directory: Path, average: nn.Module | None
 ) -> dict[str, Any] | None:
-    """Restores the newest checkpoint of `directory` in place.
-
-    Args:
-        accelerator: The run's accelerator, with model and optimizer prepared.
-        directory: Folder of the run's checkpoints.
-        average: Averaged model to restore.
+    """Restores what accelerate has prepared, and the average, from the newest checkpoint.
 
     Returns:
         The progress that was saved, or None where there is no checkpoint.
@@ -66,17 +53,16 @@ def load_newest_checkpoint(
     Raises:
         ValueError: If another number of processes wrote it: their batches and random states would not fit.
     """
-    folders = checkpoint_folders(directory)
-    if not folders:
+    if not (folders := checkpoint_folders(directory)):
         return None
-    progress = json.loads((folders[-1] / _PROGRESS).read_text())
-    if (processes := progress.pop(_PROCESSES)) != accelerator.num_processes:
-        raise ValueError(
-            f"{folders[-1]} is of {processes} processes; continue with as many, not {accelerator.num_processes}"
-        )
-    accelerator.load_state(folders[-1])
+    newest = folders[-1]
+    progress = json.loads((newest / _PROGRESS).read_text())
+    saved, present = progress.pop(_PROCESSES), accelerator.num_processes
+    if saved != present:
+        raise ValueError(f"{newest} is of {saved} processes; continue with as many, not {present}")
+    accelerator.load_state(newest)
     if average is not None:
-        load_model(average, folders[-1] / _AVERAGE)
+        load_model(average, newest / _AVERAGE)
     return progress
 
 

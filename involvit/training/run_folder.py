@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from accelerate import Accelerator
-from timm.utils import ModelEmaV3
 from torch import nn
 
 from modeling_involvit import InvolViTImageProcessor
@@ -19,10 +18,6 @@ REPORT = "report.json"
 
 def check_run_folder(recipe: Recipe, accelerator: Accelerator) -> bool:
     """Checks that the run can have its `output_dir`. To be called by every process.
-
-    Args:
-        recipe: The run's recipe.
-        accelerator: The run's accelerator.
 
     Returns:
         Whether the folder holds this run already, finished.
@@ -48,7 +43,6 @@ def check_run_folder(recipe: Recipe, accelerator: Accelerator) -> bool:
 
 def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: Path, accelerator: Accelerator) -> None:
     """Saves weights, configuration, processor and code as a Hub repository, written beside and moved into place."""
-    model = model.module if isinstance(model, ModelEmaV3) else model
     weights = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
         beside = directory / "unfinished"

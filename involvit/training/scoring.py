@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import datasets
+import evaluate
 import numpy as np
 import pandas as pd
 import torch
@@ -15,8 +18,9 @@ from tqdm.auto import tqdm
 
 from dataset_script.fer_dataset import VOTE_FEATURES
 
-from .metric import fer_metric
-from .steps import NonFiniteLossError
+
+class NonFiniteLossError(RuntimeError):
+    """Loss, gradient or scores are infinite or not a number; the message says where."""
 
 
 def predict_rows(
@@ -58,24 +62,19 @@ def predict_rows(
 
 
 def measure(predicted: pd.DataFrame, bootstrap_samples: int = 0) -> dict[str, Any]:
-    """Measures predictions with the `fer_report` metric; its intervals draw whole groups.
-
-    Args:
-        predicted: See `predict_rows`.
-        bootstrap_samples: Samples for the intervals; none by default.
-
-    Returns:
-        See `fer_report`.
-    """
-    scores = np.array(predicted["scores"].tolist())
-    votes = {}
-    if "votes" in predicted:
-        votes = {"reference_votes": predicted["votes"].tolist(), "vote_counts": predicted["vote_counts"].tolist()}
+    """Measures what `predict_rows` returns by the metric `fer_report`; its intervals draw whole groups."""
+    columns = {"references": "label", "groups": "group", "reference_votes": "votes", "vote_counts": "vote_counts"}
     return fer_metric().compute(
-        predictions=scores.argmax(axis=1).tolist(),
-        references=predicted["label"].tolist(),
-        prediction_scores=scores.tolist(),
-        groups=predicted["group"].tolist(),
+        predictions=np.array(predicted["scores"].tolist()).argmax(axis=1).tolist(),
+        prediction_scores=predicted["scores"].tolist(),
         bootstrap_samples=bootstrap_samples,
-        **votes,
+        **{name: predicted[column].tolist() for name, column in columns.items() if column in predicted},
     )
+
+
+@cache
+def fer_metric() -> evaluate.EvaluationModule:
+    """Returns the metric `fer_report`, from the checkout or from where it was installed."""
+    installed = Path(__file__).parents[1] / "fer_report"
+    folder = installed if installed.exists() else Path(__file__).parents[2] / "metrics" / "fer_report"
+    return evaluate.load(str(folder), keep_in_memory=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,10 +20,9 @@ from tqdm.auto import tqdm
 
 from dataset_script import LABELS
 
-from ...pixels import to_rgb
 from ...prediction.torch_classifier import TorchClassifier
+from ..predictions import decoded_batches
 
-_BATCH_SIZE = 64
 _FOLDS = 5
 
 
@@ -41,24 +41,19 @@ def pooled_features(classifier: TorchClassifier, rows: datasets.Dataset) -> np.n
         ValueError: If the network has no hidden states to return.
     """
     features = []
-    with tqdm(total=len(rows), desc="Features", unit="image", disable=None, leave=False) as bar:
-        for start in range(0, len(rows), _BATCH_SIZE):
-            images = [to_rgb(image) for image in rows[start : start + _BATCH_SIZE]["image"]]
-            inputs = classifier.processor(images, return_tensors="pt", input_data_format="channels_last")
-            pixel_values = inputs["pixel_values"].to(classifier.network.device)
-            hidden_states = classifier.network(pixel_values, output_hidden_states=True).hidden_states
-            if not hidden_states:
-                raise ValueError(f"{classifier.name} returns no hidden states; take another model by --model")
-            last = hidden_states[-1]  # [B, C, h, w] of a map, [B, tokens, C] of a transformer
-            pooled = last.mean(dim=(2, 3)) if last.ndim == 4 else last.mean(dim=1)
-            features.append(pooled.float().cpu().numpy())
-            bar.update(len(images))
+    for images in decoded_batches(rows, "Features"):
+        inputs = classifier.processor(images, return_tensors="pt", input_data_format="channels_last")
+        pixel_values = inputs["pixel_values"].to(classifier.network.device)
+        hidden_states = classifier.network(pixel_values, output_hidden_states=True).hidden_states
+        if not hidden_states:
+            raise ValueError(f"{classifier.name} returns no hidden states; take another model by --model")
+        last = hidden_states[-1]  # [B, C, h, w] of a map, [B, tokens, C] of a transformer
+        pooled = last.mean(dim=(2, 3)) if last.ndim == 4 else last.mean(dim=1)
+        features.append(pooled.float().cpu().numpy())
     return np.concatenate(features)
 
 
-def out_of_fold_probabilities(
-    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int = 0
-) -> np.ndarray:
+def out_of_fold_probabilities(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Classifies each image by logistic regression on the images of other persons.
 
     The classes are not weighted: the thresholds of confident learning take care of rare ones.
@@ -67,7 +62,6 @@ def out_of_fold_probabilities(
         features: float [N, C].
         labels: Classes, int [N], 0 to 6.
         groups: Film or person of each image [N]; none is on both sides of a fold.
-        seed: Of the folds.
 
     Returns:
         Probabilities, float [N, 7]. A row is NaN where the classifier was shown no other person of the image's class,
@@ -79,7 +73,7 @@ def out_of_fold_probabilities(
         return probabilities
     # Of seven C from 0.0003 to 1, that of the least log loss on 1,340 press photos and film stills and our features.
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=1000))
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # its images are left out where they must be
         splits = list(splitter.split(features, labels, groups))
@@ -115,42 +109,24 @@ def confident_classes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 
 
 def confident_joint(labels: np.ndarray, confident: np.ndarray) -> np.ndarray:
-    """Counts images by label and confident class.
+    """Counts images by label (down) and class of `confident_classes` (across), int [7, 7]; one of no class is left out.
 
-    Args:
-        labels: Classes, int [N], 0 to 6.
-        confident: Of `confident_classes`.
-
-    Returns:
-        int [7, 7]: labels down, confident classes across. Off the diagonal are the doubtful labels.
+    Off the diagonal are the doubtful labels.
     """
-    joint = np.zeros((len(LABELS), len(LABELS)), int)
-    np.add.at(joint, (labels[confident >= 0], confident[confident >= 0]), 1)
-    return joint
+    return confusion_matrix(labels, confident, labels=np.arange(len(LABELS)))
 
 
 def doubtful_labels(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Lists the images that confidently belong to another class than their label says, the most doubtful first.
-
-    Args:
-        labels: Classes, int [N], 0 to 6.
-        probabilities: Of `out_of_fold_probabilities`.
 
     Returns:
         One row per image: `row` (0 to N - 1), `given` and `suggested` (class names), `given_probability`,
         `suggested_probability` and `margin`, the first probability less the second, by which they are ordered.
     """
     confident = confident_classes(labels, probabilities)
-    rows = np.flatnonzero((confident >= 0) & (confident != labels))
-    names = np.array(LABELS)
-    table = pd.DataFrame(
-        {
-            "row": rows,
-            "given": names[labels[rows]],
-            "suggested": names[confident[rows]],
-            "given_probability": probabilities[rows, labels[rows]],
-            "suggested_probability": probabilities[rows, confident[rows]],
-        }
-    )
+    table = pd.DataFrame({"row": np.flatnonzero((confident >= 0) & (confident != labels))})
+    for name, classes in {"given": labels[table["row"]], "suggested": confident[table["row"]]}.items():
+        table[name] = np.array(LABELS)[classes]
+        table[f"{name}_probability"] = probabilities[table["row"], classes]
     table["margin"] = table["given_probability"] - table["suggested_probability"]
     return table.sort_values("margin", kind="stable", ignore_index=True)

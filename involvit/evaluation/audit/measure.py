@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from scipy.stats import entropy
-from tqdm.auto import tqdm
 
 from dataset_script import LABELS
-from dataset_script.duplicates import DuplicatePair, find_duplicates
+from dataset_script.duplicates import find_duplicates
 
-from ...pixels import to_rgb
 from ...prediction.torch_classifier import TorchClassifier
-from .label_noise import (
-    confident_classes,
-    confident_joint,
-    doubtful_labels,
-    out_of_fold_probabilities,
-    pooled_features,
-)
+from ..predictions import decoded_batches
+from . import label_noise
 
 MAX_SHARE = 0.3
 """Above this share, one film or person dominates a class."""
@@ -72,18 +65,15 @@ class Audit:
     @property
     def sizes(self) -> pd.DataFrame:
         """One row per part: images, least, median and largest width and height, shares, number of one colour."""
-        rows = {}
-        for part, images in self.images.groupby("part", sort=False):
-            quantiles = images[["width", "height"]].quantile([0, 0.5, 1]).round().astype(int)
-            rows[part] = {
-                "images": len(images),
-                "width": quantiles["width"].tolist(),
-                "height": quantiles["height"].tolist(),
-                "square": float((images["width"] == images["height"]).mean()),
-                "grey": float(images["is_grey"].mean()),
-                "uniform": int(images["is_uniform"].sum()),
-            }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        images = self.images.assign(square=self.images["width"] == self.images["height"])
+        return images.groupby("part", sort=False).agg(
+            images=("path", "size"),
+            width=("width", _least_median_largest),
+            height=("height", _least_median_largest),
+            square=("square", "mean"),
+            grey=("is_grey", "mean"),
+            uniform=("is_uniform", "sum"),
+        )
 
     @property
     def dominated(self) -> pd.DataFrame:
@@ -106,10 +96,13 @@ class Audit:
     @property
     def agreement(self) -> pd.DataFrame:
         """One row per class with votes: `images`, mean `agreement` and `vote_entropy`, and how many are `divided`."""
-        by_class = self.voted.groupby("label")
-        table = by_class[["agreement", "vote_entropy"]].mean()
-        table.insert(0, "images", by_class.size())
-        table["divided"] = self.divided["label"].value_counts().reindex(table.index, fill_value=0)
+        voted = self.voted.assign(divided=self.voted["agreement"] < MIN_AGREEMENT)
+        table = voted.groupby("label").agg(
+            images=("path", "size"),
+            agreement=("agreement", "mean"),
+            vote_entropy=("vote_entropy", "mean"),
+            divided=("divided", "sum"),
+        )
         return table.reindex([label for label in LABELS if label in table.index])
 
     @property
@@ -144,40 +137,46 @@ def audit(parts: DatasetDict, classifier: TorchClassifier) -> Audit:
         classifier: Its features describe the faces whose labels are judged.
     """
     images = _describe_images(parts)
-    duplicates = _duplicates(parts, images)
     labelled = images[images["label"].notna()]
     rows = concatenate_datasets(list(parts.values())).select(labelled.index)
-    features = pooled_features(classifier, rows)
+    features = label_noise.pooled_features(classifier, rows)
     labels = np.array(rows["label"][:])
-    probabilities = out_of_fold_probabilities(features, labels, labelled["group"].to_numpy())
-    is_judged = ~np.isnan(probabilities[:, 0])
-    doubtful = doubtful_labels(labels, probabilities)
+    probabilities = label_noise.out_of_fold_probabilities(features, labels, labelled["group"].to_numpy())
+    judged = np.bincount(labels[~np.isnan(probabilities[:, 0])], minlength=len(LABELS)).tolist()
+    doubtful = label_noise.doubtful_labels(labels, probabilities)
     doubtful["row"] = labelled.index[doubtful["row"]]
     return Audit(
         images=images,
         classes=_groups_per_class(labelled),
         shared_groups=_shared_groups(images),
-        duplicates=duplicates,
+        duplicates=_duplicates(parts, images),
         doubtful=doubtful.join(images[["part", "path"]], on="row"),
-        joint=confident_joint(labels, confident_classes(labels, probabilities)),
-        judged=dict(zip(LABELS, np.bincount(labels[is_judged], minlength=len(LABELS)).tolist(), strict=True)),
+        joint=label_noise.confident_joint(labels, label_noise.confident_classes(labels, probabilities)),
+        judged=dict(zip(LABELS, judged, strict=True)),
         left_out=next(iter(parts.values())).info.description,
     )
+
+
+def _least_median_largest(pixels: pd.Series) -> list[int]:
+    return pixels.quantile([0, 0.5, 1]).round().astype(int).tolist()
 
 
 def _describe_images(parts: DatasetDict) -> pd.DataFrame:
     tables = []
     for part, rows in parts.items():
-        pixels = []
-        for row in tqdm(rows.select_columns("image"), f"Reading {part}", unit="image", disable=None, leave=False):
-            image = to_rgb(row["image"])
-            is_grey = np.ptp(image, axis=2).max() <= _GREY_TOLERANCE
-            is_uniform = not np.ptp(image, axis=(0, 1)).any()
-            pixels.append((image.shape[1], image.shape[0], is_grey, is_uniform))
+        pixels = [
+            {
+                "width": image.shape[1],
+                "height": image.shape[0],
+                "is_grey": np.ptp(image, axis=2).max() <= _GREY_TOLERANCE,
+                "is_uniform": not np.ptp(image, axis=(0, 1)).any(),
+            }
+            for images in decoded_batches(rows, f"Reading {part}")
+            for image in images
+        ]
         table = rows.select_columns(["path", "group"]).to_pandas().assign(part=part)
         table["label"] = [None if label < 0 else LABELS[label] for label in rows["label"]]
-        columns = ["width", "height", "is_grey", "is_uniform"]
-        tables.append(table.join(pd.DataFrame(pixels, columns=columns)).join(_describe_votes(rows)))
+        tables.append(table.join(pd.DataFrame(pixels)).join(_describe_votes(rows)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -193,13 +192,12 @@ def _describe_votes(rows: Dataset) -> pd.DataFrame:
 
 
 def _groups_per_class(labelled: pd.DataFrame) -> pd.DataFrame:
-    rows = {}
+    rows = []
     for label in LABELS:
         counts = labelled.loc[labelled["label"] == label, "group"].value_counts()
-        largest = (str(counts.index[0]), int(counts.iloc[0])) if len(counts) else (None, 0)
-        rows[label] = (int(counts.sum()), len(counts), *largest)
-    columns = ["images", "groups", "largest_group", "largest_group_images"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        name, largest = (str(counts.index[0]), int(counts.iloc[0])) if len(counts) else (None, 0)
+        rows.append((int(counts.sum()), len(counts), name, largest))
+    return pd.DataFrame(rows, list(LABELS), ["images", "groups", "largest_group", "largest_group_images"])
 
 
 def _shared_groups(images: pd.DataFrame) -> pd.DataFrame:
@@ -210,19 +208,17 @@ def _shared_groups(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _duplicates(parts: DatasetDict, images: pd.DataFrame) -> pd.DataFrame:
-    names = [field.name for field in fields(DuplicatePair)]
-    found = pd.DataFrame(find_duplicates(parts, all_pairs=True), columns=names)
-    starts = images["part"].drop_duplicates().reset_index().set_index("part")["index"]
-    sides = []
-    for side in "ab":
-        rows = (found[f"split_{side}"].map(starts) + found[f"index_{side}"]).astype(int)
-        side_images = images.loc[rows, ["part", "path", "label", "is_uniform"]]
-        sides.append(side_images.reset_index(names="row").add_suffix(f"_{side}"))
-    pairs = pd.concat(sides, axis=1)
-    pairs["distance"] = found["distance"].astype(int)
-    pairs["is_exact"] = found["exact"].astype(bool)
-    pairs["is_contradicting"] = (
-        pairs["label_a"].notna() & pairs["label_b"].notna() & (pairs["label_a"] != pairs["label_b"])
-    )
+    found = find_duplicates(parts, all_pairs=True)
+    places, columns = images.groupby("part").indices, ["part", "path", "label", "is_uniform"]
+    rows = {
+        "a": [places[pair.split_a][pair.index_a] for pair in found],
+        "b": [places[pair.split_b][pair.index_b] for pair in found],
+    }
+    tables = [images.loc[rows[side], columns].reset_index(names="row").add_suffix(f"_{side}") for side in rows]
+    pairs = pd.concat(tables, axis=1)
+    pairs["distance"] = [pair.distance for pair in found]
+    pairs["is_exact"] = [pair.exact for pair in found]
+    has_labels = pairs[["label_a", "label_b"]].notna().all(axis=1)
+    pairs["is_contradicting"] = has_labels & (pairs["label_a"] != pairs["label_b"])
     is_uniform = pairs["is_uniform_a"] | pairs["is_uniform_b"]
     return pairs[~is_uniform].drop(columns=["is_uniform_a", "is_uniform_b"]).reset_index(drop=True)

@@ -39,6 +39,5 @@ def audit_data(data: str, model: str | None, out: Path, overwrite: bool, command
         raise ValueError(f"{model} gives no features, only classes; name the folder or Hub id of a model by --model")
     parts = load_fer_dataset(data, **load_arguments)
     found = audit(parts, classifier)
-    sections = audit_sections(found, parts, classifier.name)
-    title = f"Audit of {Path(data).name}"
-    return write_report(out, title, command, sections, {"model": classifier.name, **found.results}, overwrite)
+    sections, results = audit_sections(found, parts, classifier.name), {"model": classifier.name, **found.results}
+    return write_report(out, f"Audit of {Path(data).name}", command, sections, results, overwrite)

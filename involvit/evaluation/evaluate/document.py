@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 
 from dataset_script import LABELS
 
@@ -17,6 +18,7 @@ from ...reports.figures import confusion_figure, image_grid
 from ...reports.numbers import decimal, interval, p_value, percent, points, points_interval
 from ...reports.published import PUBLISHED_ROWS
 from ...reports.score_tables import SCORES, has_votes, per_class_table, vote_blocks
+from ..statistics import Difference
 from .figures import accuracy_figure, precision_recall_figure, reliability_figure, roc_figure
 from .measure import Comparison, ModelMeasurements
 
@@ -41,15 +43,16 @@ def evaluation_sections(
         data: What they are, in words.
     """
     metrics = {name: model.metrics for name, model in models.items()}
+    voted = all(map(has_votes, metrics.values()))
     return [
-        _results(models, rows, data),
-        *([_comparisons(comparisons, rows)] if comparisons else []),
-        *([Section("Against what people say", vote_blocks(metrics))] if _are_voted(models) else []),
-        _per_class(models),
-        _calibration(models),
-        _curves(models),
-        _mistakes(models, rows),
-        _speed(models, rows),
+        Section("Results", _results(metrics, rows, data)),
+        *([Section("Which model is better?", _comparisons(comparisons, rows))] if comparisons else []),
+        *([Section("Against what people say", vote_blocks(metrics))] if voted else []),
+        Section("Class by class", _per_class(models)),
+        Section("Can its probabilities be trusted?", [Paragraph(_CALIBRATION_NOTE)] * voted + _calibration(models)),
+        Section("Each class against the rest", _curves(models)),
+        Section("The most confident mistakes", _mistakes(models, rows)),
+        Section("Speed", _speed(models, rows)),
     ]
 
 
@@ -69,8 +72,8 @@ def evaluation_results(
                 "temperatures": model.temperatures,
                 "reliability": asdict(model.reliability),
                 "scaled_reliability": asdict(model.scaled_reliability),
-                "roc_auc": {label: curve.roc_auc for label, curve in model.curves.items()},
-                "average_precision": {label: curve.average_precision for label, curve in model.curves.items()},
+                "roc_auc": model.areas("roc_auc"),
+                "average_precision": model.areas("average_precision"),
                 "images_per_s": model.speed.images_per_s,
                 "milliseconds_median": model.speed.median,
                 "milliseconds_95th_percentile": model.speed.percentile_95,
@@ -80,177 +83,125 @@ def evaluation_results(
         },
         "comparisons": [
             {
-                "first": comparison.first,
-                "second": comparison.second,
-                "accuracy": comparison.accuracy._asdict(),
-                "macro_f1": comparison.macro_f1._asdict(),
-                "mcnemar": comparison.disagreement._asdict(),
+                "first": pair.first,
+                "second": pair.second,
+                "accuracy": pair.accuracy._asdict(),
+                "macro_f1": pair.macro_f1._asdict(),
+                "mcnemar": pair.disagreement._asdict(),
             }
-            for comparison in comparisons
+            for pair in comparisons
         ],
         "images": {"path": rows["path"][:], "label": [LABELS[label] for label in rows["label"]]},
     }
 
 
-def _results(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset, data: str) -> Section:
+def _results(models: Mapping[str, Mapping], rows: datasets.Dataset, data: str) -> list[Block]:
     groups, share = len(set(rows["group"][:])), _largest_class_share(rows)
     unit = f"{groups:,} persons or films, each drawn as a whole" if groups < len(rows) else "images"
-    blocks = [
-        Paragraph(
-            f"Measured on {len(rows):,} images: {data}. The 95% intervals in brackets are from 2,000 bootstrap "
-            f"samples of the {unit}; macro averages give each class the same weight."
-        ),
-        Table(
-            ("Method", "Data", *SCORES.values()),
-            [
-                *(
-                    (name, data, *(interval(model.metrics[key], model.metrics["intervals"][key]) for key in SCORES))
-                    for name, model in models.items()
-                ),
-                ("always the largest class", data, percent(share, ""), None, None, None),
-                *(
-                    (method, "SFEW, published", *(percent(value, "") for value in values))
-                    for method, values in PUBLISHED_ROWS.items()
-                ),
-            ],
-            "In percent; macro averages. The published rows are from others, on SFEW (Z. Liu, table 1): comparable "
-            "only with that data and that split.",
-        ),
-        Picture(
-            "accuracy",
-            accuracy_figure({name: model.metrics for name, model in models.items()}, share),
-            "Accuracy and macro F1 of each model with 95% intervals.",
-        ),
+    text = (
+        f"Measured on {len(rows):,} images: {data}. The 95% intervals in brackets are from 2,000 bootstrap samples of "
+        f"the {unit}; macro averages give each class the same weight."
+    )
+    absent = ", ".join(sorted({label for metrics in models.values() for label in metrics["absent_classes"]}))
+    lines = [
+        *((name, data, *(interval(of[key], of["intervals"][key]) for key in SCORES)) for name, of in models.items()),
+        ("always the largest class", data, percent(share, ""), None, None, None),
+        *((name, "SFEW, published", *(percent(score, "") for score in row)) for name, row in PUBLISHED_ROWS.items()),
     ]
-    absent = sorted({label for model in models.values() for label in model.metrics["absent_classes"]})
-    if absent:
-        blocks.insert(1, Paragraph(f"Neither shown nor answered, and left out of the averages: {', '.join(absent)}."))
-    return Section("Results", blocks)
+    note = (
+        "In percent; macro averages. The published rows are from others, on SFEW (Z. Liu, table 1): comparable only "
+        "with that data and that split."
+    )
+    figure = accuracy_figure(models, share)
+    return [
+        Paragraph(text),
+        *([Paragraph(f"Neither shown nor answered, and left out of the averages: {absent}.")] if absent else []),
+        Table(("Method", "Data", *SCORES.values()), lines, note),
+        Picture("accuracy", figure, "Accuracy and macro F1 of each model with 95% intervals."),
+    ]
 
 
-def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> Section:
-    sentences = []
-    for comparison in comparisons:
-        difference = comparison.accuracy
-        better, worse = comparison.first, comparison.second
-        if difference.value < 0:
-            better, worse = worse, better
-        if difference.p_value < 0.05:
+def _comparisons(comparisons: Sequence[Comparison], rows: datasets.Dataset) -> list[Block]:
+    sentences, lines = [], []
+    for pair in comparisons:
+        first, second, accuracy, tested = pair.first, pair.second, pair.accuracy, pair.disagreement
+        if accuracy.p_value < 0.05:
+            better, worse = (first, second) if accuracy.value >= 0 else (second, first)
             sentences.append(
-                f"{better} is better than {worse} by {100 * abs(difference.value):.1f} points of accuracy "
-                f"(corrected p {p_value(difference.p_value)})."
+                f"{better} is better than {worse} by {100 * abs(accuracy.value):.1f} points of accuracy "
+                f"(corrected p {p_value(accuracy.p_value)})."
             )
         else:
             sentences.append(
-                f"{comparison.first} and {comparison.second} do not differ significantly on these images: the "
-                f"difference could be anything from {points(difference.low)} to {points(difference.high)} points of "
-                f"accuracy."
+                f"{first} and {second} do not differ significantly on these images: the difference could be anything "
+                f"from {points(accuracy.low)} to {points(accuracy.high)} points of accuracy."
             )
-    with_groups = len(set(rows["group"][:])) < len(rows)
-    return Section(
-        "Which model is better?",
-        [
-            Bullets(sentences),
-            Table(
-                (
-                    "First",
-                    "Second",
-                    "Accuracy, points",
-                    "p",
-                    "Macro F1, points",
-                    "p",
-                    "Only first, only second right",
-                    "p",
-                ),
-                [
-                    (
-                        comparison.first,
-                        comparison.second,
-                        points_interval(comparison.accuracy.value, comparison.accuracy.low, comparison.accuracy.high),
-                        p_value(comparison.accuracy.p_value),
-                        points_interval(comparison.macro_f1.value, comparison.macro_f1.low, comparison.macro_f1.high),
-                        p_value(comparison.macro_f1.p_value),
-                        f"{comparison.disagreement.only_a:,}, {comparison.disagreement.only_b:,}",
-                        p_value(comparison.disagreement.p_value),
-                    )
-                    for comparison in comparisons
-                ],
-                "First less second on the same images. The first two tests are paired bootstraps of 2,000 samples, "
-                "the last one is McNemar's, exact. Each p is two-sided and corrected by Holm over the pairs of models."
-                + (
-                    " McNemar's test treats images as independent, which those of one person are not: trust the others."
-                    if with_groups
-                    else ""
-                ),
-            ),
-        ],
+        right = f"{tested.only_a:,}, {tested.only_b:,}", p_value(tested.p_value)
+        lines.append((first, second, *_cells(accuracy), *_cells(pair.macro_f1), *right))
+    note = (
+        "First less second on the same images. The first two tests are paired bootstraps of 2,000 samples, the last "
+        "one is McNemar's, exact. Each p is two-sided and corrected by Holm over the pairs of models."
     )
+    if len(set(rows["group"][:])) < len(rows):
+        note += " McNemar's test treats images as independent, which those of one person are not: trust the others."
+    tests = ("Accuracy, points", "p", "Macro F1, points", "p", "Only first, only second right", "p")
+    return [Bullets(sentences), Table(("First", "Second", *tests), lines, note)]
 
 
-def _per_class(models: Mapping[str, ModelMeasurements]) -> Section:
+def _cells(difference: Difference) -> tuple[str, str]:
+    return points_interval(*difference[:3]), p_value(difference.p_value)
+
+
+def _per_class(models: Mapping[str, ModelMeasurements]) -> list[Block]:
     blocks: list[Block] = []
     for number, (name, model) in enumerate(models.items(), start=1):
-        areas = {
-            "ROC area": {label: curve.roc_auc for label, curve in model.curves.items()},
-            "Average precision": {label: curve.average_precision for label, curve in model.curves.items()},
-        }
-        blocks += [
-            per_class_table(model.metrics, f"{name}, each class against the rest.", further=areas),
-            Picture(
-                f"confusion_{number}",
-                confusion_figure(model.metrics["confusion_matrix"], LABELS, name),
-                f"Confusion matrix of {name}: how many images of each true class got which answer.",
-            ),
-        ]
-    return Section("Class by class", blocks)
+        areas = {"ROC area": model.areas("roc_auc"), "Average precision": model.areas("average_precision")}
+        figure = confusion_figure(model.metrics["confusion_matrix"], LABELS, name)
+        text = f"Confusion matrix of {name}: how many images of each true class got which answer."
+        blocks.append(per_class_table(model.metrics, f"{name}, each class against the rest.", further=areas))
+        blocks.append(Picture(f"confusion_{number}", figure, text))
+    return blocks
 
 
-def _calibration(models: Mapping[str, ModelMeasurements]) -> Section:
-    names = ("expected_calibration_error", "brier_score", "negative_log_likelihood")
+def _calibration(models: Mapping[str, ModelMeasurements]) -> list[Block]:
+    scores = {
+        "expected_calibration_error": "ECE",
+        "brier_score": "Brier score",
+        "negative_log_likelihood": "Negative log-likelihood",
+    }
     lines = []
     for name, model in models.items():
-        lines.append((name, "as it is", *(model.metrics[key] for key in names), None))
         temperature = decimal(np.mean(model.temperatures), 2) if model.temperatures else None
-        lines.append((name, "scaled", *(model.scaled_metrics[key] for key in names), temperature))
-    return Section(
-        "Can its probabilities be trusted?",
-        [
-            *([Paragraph(_CALIBRATION_NOTE)] if _are_voted(models) else []),
-            Table(
-                ("Model", "Probabilities", "ECE", "Brier score", "Negative log-likelihood", "Temperature"),
-                lines,
-                "Lower is better. ECE: expected calibration error, 15 bins. Scaled: by the temperature that suits the "
-                "images of other persons or films (five folds; their mean is shown), so no image judges itself. A "
-                "temperature above 1 means that the model is overconfident.",
-            ),
-            Picture(
-                "reliability",
-                reliability_figure(
-                    {name: (model.reliability, model.scaled_reliability) for name, model in models.items()}
-                ),
-                "Accuracy against confidence, and how many images have that confidence. Below the dotted line a model "
-                "is overconfident.",
-            ),
-        ],
-    )
+        lines.append((name, "as it is", *map(model.metrics.get, scores), None))
+        lines.append((name, "scaled", *map(model.scaled_metrics.get, scores), temperature))
+    bins = {name: (model.reliability, model.scaled_reliability) for name, model in models.items()}
+    return [
+        Table(
+            ("Model", "Probabilities", *scores.values(), "Temperature"),
+            lines,
+            "Lower is better. ECE: expected calibration error, 15 bins. Scaled: by the temperature that suits the "
+            "images of other persons or films (five folds; their mean is shown), so no image judges itself. A "
+            "temperature above 1 means that the model is overconfident.",
+        ),
+        Picture(
+            "reliability",
+            reliability_figure(bins),
+            "Accuracy against confidence, and how many images have that confidence. Below the dotted line a model is "
+            "overconfident.",
+        ),
+    ]
 
 
-def _curves(models: Mapping[str, ModelMeasurements]) -> Section:
+def _curves(models: Mapping[str, ModelMeasurements]) -> list[Block]:
     curves = {name: model.curves for name, model in models.items()}
-    return Section(
-        "Each class against the rest",
-        [
-            Picture("roc", roc_figure(curves), "ROC curves of each class; the legend gives the area below."),
-            Picture(
-                "precision_recall",
-                precision_recall_figure(curves),
-                "Precision-recall curves of each class; the legend gives the average precision.",
-            ),
-        ],
-    )
+    text = "curves of each class; the legend gives the"
+    return [
+        Picture("roc", roc_figure(curves), f"ROC {text} area below."),
+        Picture("precision_recall", precision_recall_figure(curves), f"Precision-recall {text} average precision."),
+    ]
 
 
-def _mistakes(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> Section:
+def _mistakes(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> list[Block]:
     references = np.array(rows["label"][:])
     blocks: list[Block] = []
     for number, (name, model) in enumerate(models.items(), start=1):
@@ -260,58 +211,37 @@ def _mistakes(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -
             blocks.append(Paragraph(f"{name} makes no mistakes."))
             continue
         surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
-        texts = [
-            f"true: {LABELS[references[row]]}\n{LABELS[model.answers[row]]} {confidence[row]:.0%}" for row in surest
+        labels, answers = (np.array(LABELS)[ids[surest]] for ids in (references, model.answers))
+        captions = [
+            f"true: {label}\n{answer} {share:.0%}"
+            for label, answer, share in zip(labels, answers, confidence[surest], strict=True)
         ]
-        images = [to_rgb(image) for image in rows.select(surest)["image"]]
-        blocks.append(
-            Picture(
-                f"mistakes_{number}",
-                image_grid(images, texts, [LABELS[references[row]] for row in surest]),
-                f"{name}: the {len(surest)} most confident of its {len(wrong):,} mistakes. Some may be wrong labels.",
-            )
-        )
-    return Section("The most confident mistakes", blocks)
+        figure = image_grid([*map(to_rgb, rows.select(surest)["image"])], captions, labels)
+        text = f"the {len(surest)} most confident of its {len(wrong):,} mistakes. Some may be wrong labels."
+        blocks.append(Picture(f"mistakes_{number}", figure, f"{name}: {text}"))
+    return blocks
 
 
-def _speed(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> Section:
-    blocks: list[Block] = [
-        Table(
-            ("Model", "Images/s in batches", "One image: median, ms", "95th percentile, ms"),
-            [
-                (
-                    name,
-                    f"{model.speed.images_per_s:.0f}",
-                    f"{model.speed.median:.1f}",
-                    f"{model.speed.percentile_95:.1f}",
-                )
-                for name, model in models.items()
-            ],
-            "On this machine, now. In batches of 64 with decoding; one image from decoded pixels to probabilities, the "
-            "best of three tries each.",
-        )
-    ]
+def _speed(models: Mapping[str, ModelMeasurements], rows: datasets.Dataset) -> list[Block]:
+    lines, tables = [], []
     for name, model in models.items():
-        order = np.argsort(model.speed.milliseconds, kind="stable")
-        extremes = [("fastest", place) for place in order[:_EXTREMES]]
-        extremes += [("slowest", place) for place in order[::-1][:_EXTREMES] if place not in order[:_EXTREMES]]
-        chosen = [model.speed.rows[place] for _, place in extremes]
-        sizes = ["{} x {}".format(*image.size) for image in rows.select(chosen)["image"]]
-        blocks.append(
-            Table(
-                ("", "Image", "Pixels", "ms"),
-                [
-                    (kind, rows[row]["path"], size, f"{model.speed.milliseconds[place]:.1f}")
-                    for (kind, place), row, size in zip(extremes, chosen, sizes, strict=True)
-                ],
-                f"{name}: the fastest and the slowest of {len(order)} images spread over the data.",
-            )
-        )
-    return Section("Speed", blocks)
-
-
-def _are_voted(models: Mapping[str, ModelMeasurements]) -> bool:
-    return all(has_votes(model.metrics) for model in models.values())
+        speed = model.speed
+        lines.append((name, f"{speed.images_per_s:.0f}", f"{speed.median:.1f}", f"{speed.percentile_95:.1f}"))
+        times = pd.Series(speed.milliseconds, speed.rows).sort_values(kind="stable")
+        extremes = {"fastest": times.head(_EXTREMES), "slowest": times.iloc[_EXTREMES:].tail(_EXTREMES)[::-1]}
+        images = [
+            (kind, rows[row]["path"], "{} x {}".format(*rows[row]["image"].size), f"{milliseconds:.1f}")
+            for kind, some in extremes.items()
+            for row, milliseconds in some.items()
+        ]
+        text = f"{name}: the fastest and the slowest of {len(times)} images spread over the data."
+        tables.append(Table(("", "Image", "Pixels", "ms"), images, text))
+    note = (
+        "On this machine, now. In batches of 64 with decoding; one image from decoded pixels to probabilities, the "
+        "best of three tries each."
+    )
+    header = ("Model", "Images/s in batches", "One image: median, ms", "95th percentile, ms")
+    return [Table(header, lines, note), *tables]
 
 
 def _largest_class_share(rows: datasets.Dataset) -> float:

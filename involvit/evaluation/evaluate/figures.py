@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -24,24 +26,16 @@ def accuracy_figure(metrics: Mapping[str, Mapping], largest_class_share: float) 
         largest_class_share: Accuracy of always answering the largest class, 0 to 1.
     """
     figure = new_figure(8, 1.3 + 0.45 * len(metrics))
-    for axes, score, title in zip(
-        figure.subplots(1, 2, sharey=True), ("accuracy", "macro_f1"), ("Accuracy", "Macro F1"), strict=True
-    ):
+    panels = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
+    for axes, (score, title) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
         for place, values in enumerate(metrics.values()):
             low, high = values["intervals"][score]
             axes.plot([low, high], [place, place], color=series_style(place)["color"], linewidth=2.5)
             axes.plot(values[score], place, markersize=8, **{**series_style(place), "linestyle": "none"})
         if score == "accuracy":
             axes.axvline(largest_class_share, color="black", linestyle=":", linewidth=1)
-            axes.annotate(
-                "largest class",
-                (largest_class_share, 1.0),
-                (3, -2),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                va="top",
-                fontsize=8,
-            )
+            place = {"va": "top", "fontsize": 8, "transform": axes.get_xaxis_transform()}
+            axes.text(largest_class_share, 0.99, " largest class", **place)
         tidy(axes, xlabel="95% interval", title=title)
         axes.set(yticks=range(len(metrics)), yticklabels=list(metrics), ylim=(len(metrics) - 0.4, -0.6))
     return figure
@@ -59,9 +53,8 @@ def reliability_figure(models: Mapping[str, tuple[Reliability, Reliability]]) ->
         upper, lower = panels[:, column]
         upper.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle=":", label="confidence = accuracy")
         for place, (bins, label) in enumerate(((plain, "as it is"), (scaled, "temperature-scaled"))):
-            known = bins.counts > 0
-            upper.plot(bins.confidence[known], bins.accuracy[known], markersize=5, label=label, **series_style(place))
-            style = series_style(place)
+            known, style = bins.counts > 0, series_style(place)
+            upper.plot(bins.confidence[known], bins.accuracy[known], markersize=5, label=label, **style)
             lower.stairs(bins.counts, bins.edges, color=style["color"], linestyle=style["linestyle"], linewidth=1.5)
         upper.set(xlim=(0, 1), ylim=(0, 1))
         tidy(upper, ylabel="accuracy" if column == 0 else "", title=name)
@@ -72,40 +65,34 @@ def reliability_figure(models: Mapping[str, tuple[Reliability, Reliability]]) ->
 
 def roc_figure(models: Mapping[str, Mapping[str, ClassCurves]]) -> Figure:
     """Draws the ROC curve of each class, one panel per model; the area is in the legend."""
-    figure, panels = _panels(len(models))
-    for axes, (name, curves) in zip(panels, models.items(), strict=False):
-        axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-        for label, curve in curves.items():
-            style = {**_class_style(label), "label": f"{label} {curve.roc_auc:.2f}"}
-            axes.plot(curve.false_positive_rate, curve.true_positive_rate, **style)
-        axes.legend(fontsize=8, loc="lower right", title="area", title_fontsize=8)
-        tidy(axes, xlabel="false positive rate", ylabel="true positive rate", title=name)
+    legend = {"title": "area", "loc": "lower right"}
+    figure = _curves_figure(models, "false_positive_rate", "true_positive_rate", "roc_auc", legend)
+    for axes in figure.axes:
+        axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", zorder=1)
     return figure
 
 
 def precision_recall_figure(models: Mapping[str, Mapping[str, ClassCurves]]) -> Figure:
     """Draws the precision-recall curve of each class, one panel per model; the average precision is in the legend."""
-    figure, panels = _panels(len(models))
-    for axes, (name, curves) in zip(panels, models.items(), strict=False):
-        for label, curve in curves.items():
-            style = {**_class_style(label), "label": f"{label} {curve.average_precision:.2f}"}
-            axes.plot(curve.recall, curve.precision, **style)
+    legend = {"title": "average precision", "loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+    figure = _curves_figure(models, "recall", "precision", "average_precision", legend)
+    for axes in figure.axes:
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        options = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
-        axes.legend(fontsize=8, title="average precision", title_fontsize=8, **options)
-        tidy(axes, xlabel="recall", ylabel="precision", title=name)
     return figure
 
 
-def _panels(count: int) -> tuple[Figure, Sequence]:
-    columns = min(count, _COLUMNS)
-    rows = -(-count // columns)
+def _curves_figure(
+    models: Mapping[str, Mapping[str, ClassCurves]], x: str, y: str, area: str, legend: Mapping[str, Any]
+) -> Figure:
+    columns = min(len(models), _COLUMNS)
+    rows = math.ceil(len(models) / columns)
     figure = new_figure(0.4 + 4.2 * columns, 4.2 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in panels[count:]:
-        axes.axis("off")
-    return figure, panels
-
-
-def _class_style(label: str) -> dict[str, object]:
-    return {"color": CLASS_COLORS[label], "linestyle": series_style(LABELS.index(label))["linestyle"], "linewidth": 1.6}
+    for place, (name, curves) in enumerate(models.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        for label, curve in curves.items():
+            style = {"color": CLASS_COLORS[label], "linestyle": series_style(LABELS.index(label))["linestyle"]}
+            text = f"{label} {getattr(curve, area):.2f}"
+            axes.plot(getattr(curve, x), getattr(curve, y), label=text, linewidth=1.6, **style)
+        axes.legend(fontsize=8, title_fontsize=8, **legend)
+        tidy(axes, xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=name)
+    return figure

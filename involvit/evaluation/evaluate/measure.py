@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 
 from dataset_script import LABELS
 
-from ...training.metric import fer_metric
+from ...training.scoring import fer_metric
+from .. import statistics
 from ..calibration import Reliability, cross_fitted_temperature, reliability
 from ..curves import ClassCurves, class_curves
 from ..predictions import Speed
-from ..statistics import (
-    BOOTSTRAP_SAMPLES,
-    Difference,
-    Disagreement,
-    holm,
-    mcnemar_test,
-    paired_bootstrap,
-    paired_bootstrap_macro_f1,
-)
 
 
 @dataclass(frozen=True)
@@ -56,14 +48,17 @@ class ModelMeasurements:
         """The most probable class of each image, [N]."""
         return self.probabilities.argmax(axis=1)
 
+    def areas(self, name: str) -> dict[str, float]:
+        """Returns `roc_auc` or `average_precision` of each class that has it."""
+        return {label: getattr(curves, name) for label, curves in self.curves.items()}
+
 
 def measure_model(
     probabilities: NDArray[np.float64],
     references: NDArray[np.int64],
     groups: Sequence[str],
     speed: Speed,
-    samples: int = BOOTSTRAP_SAMPLES,
-    seed: int = 0,
+    samples: int = statistics.BOOTSTRAP_SAMPLES,
     votes: Sequence[Sequence[float]] | None = None,
     vote_counts: Sequence[Sequence[int] | None] | None = None,
 ) -> ModelMeasurements:
@@ -75,7 +70,6 @@ def measure_model(
         groups: Person or film of each image, [N]; the intervals draw whole groups.
         speed: What was timed of it.
         samples: Bootstrap samples of the intervals.
-        seed: Of the bootstrap.
         votes: How people's votes are spread over the classes, [N, 7], where the data has votes.
         vote_counts: How many people gave each answer, `None` where nobody counted, [N, 7 or more]; likewise.
     """
@@ -88,7 +82,6 @@ def measure_model(
             prediction_scores=scores.tolist(),
             groups=list(groups),
             bootstrap_samples=bootstrap_samples,
-            seed=seed,
             reference_votes=votes,
             vote_counts=vote_counts,
         )
@@ -107,52 +100,37 @@ def measure_model(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same faces, the first less the second.
+    """Two models on the same faces, the first less the second, by paired bootstraps and McNemar's test.
 
-    Args:
-        first: Name of a model.
-        second: Name of another.
-        accuracy: Difference by paired bootstrap; its p-value is corrected by Holm over all pairs.
-        macro_f1: The same of macro F1.
-        disagreement: McNemar's test; corrected likewise.
+    The p-values of each of the three are corrected by Holm over all pairs.
     """
 
     first: str
     second: str
-    accuracy: Difference
-    macro_f1: Difference
-    disagreement: Disagreement
+    accuracy: statistics.Difference
+    macro_f1: statistics.Difference
+    disagreement: statistics.Disagreement
 
 
 def compare_models(
     models: Mapping[str, ModelMeasurements],
     references: NDArray[np.int64],
     groups: Sequence[str],
-    samples: int = BOOTSTRAP_SAMPLES,
-    seed: int = 0,
+    samples: int = statistics.BOOTSTRAP_SAMPLES,
 ) -> list[Comparison]:
-    """Tests each pair of models; each of the three kinds of test is corrected by Holm over the pairs.
-
-    Args:
-        models: Name -> measurements, all of the same faces.
-        references: True class ids, [N].
-        groups: Person or film of each image, [N].
-        samples: Bootstrap samples.
-        seed: Of the bootstrap.
-    """
+    """Tests each pair of models, measured on the same faces; the other arguments are those of `measure_model`."""
     pairs = list(itertools.combinations(models, 2))
     answers = {name: model.answers for name, model in models.items()}
     correct = {name: ids == references for name, ids in answers.items()}
-    options = {"groups": groups, "samples": samples, "seed": seed}
-    accuracy = [paired_bootstrap(correct[a], correct[b], **options) for a, b in pairs]
-    macro_f1 = [paired_bootstrap_macro_f1(answers[a], answers[b], references, **options) for a, b in pairs]
-    disagreement = [mcnemar_test(correct[a], correct[b]) for a, b in pairs]
-    corrected = zip(
-        *(holm([test.p_value for test in tests]) for tests in (accuracy, macro_f1, disagreement)), strict=True
+    families = (
+        [statistics.paired_bootstrap(correct[a], correct[b], groups, samples) for a, b in pairs],
+        [statistics.paired_bootstrap_macro_f1(answers[a], answers[b], references, groups, samples) for a, b in pairs],
+        [statistics.mcnemar_test(correct[a], correct[b]) for a, b in pairs],
     )
-    return [
-        Comparison(a, b, *(test._replace(p_value=p) for test, p in zip(tests, p_values, strict=True)))
-        for (a, b), tests, p_values in zip(
-            pairs, zip(accuracy, macro_f1, disagreement, strict=True), corrected, strict=True
-        )
-    ]
+    return [Comparison(*pair, *tests) for pair, *tests in zip(pairs, *map(_correct, families), strict=True)]
+
+
+def _correct(tests: list) -> list:
+    """Replaces the p-values by those of Holm."""
+    p_values = statistics.holm([test.p_value for test in tests])
+    return [test._replace(p_value=p_value) for test, p_value in zip(tests, p_values, strict=True)]

@@ -49,19 +49,11 @@ def evaluate_models(
     rows = load_faces(data, part, **load_arguments)
     references, groups = np.array(rows["label"][:]), rows["group"][:]
     votes = {name: rows[name][:] for name in ("votes", "vote_counts") if name in rows.column_names}
-    measurements = {
-        name: measure_model(
-            predict(classifier, rows, name), references, groups, measure_speed(classifier, rows, name), **votes
-        )
-        for name, classifier in classifiers.items()
-    }
-    comparisons = compare_models(measurements, references, groups)
-    name = describe_data(data, part, load_arguments.get("split"))
-    return write_report(
-        out,
-        "Evaluation of " + ", ".join(classifiers),
-        command,
-        evaluation_sections(measurements, comparisons, rows, name),
-        evaluation_results(measurements, comparisons, rows, name),
-        overwrite,
-    )
+    measurements = {}
+    for name, classifier in classifiers.items():
+        probabilities, speed = predict(classifier, rows, name), measure_speed(classifier, rows, name)
+        measurements[name] = measure_model(probabilities, references, groups, speed, **votes)
+    text = describe_data(data, part, load_arguments.get("split"))
+    found = (measurements, compare_models(measurements, references, groups), rows, text)
+    sections, results = evaluation_sections(*found), evaluation_results(*found)
+    return write_report(out, f"Evaluation of {', '.join(classifiers)}", command, sections, results, overwrite)

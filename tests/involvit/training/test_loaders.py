@@ -1,32 +1,43 @@
 import signal
 
+import datasets
 import numpy as np
 import pytest
 import torch
 
-from involvit.training.loaders import build_train_loader
+from involvit.training.loaders import build_loaders
 from involvit.training.recipe import Recipe
 
 
-def test_class_balance_by_sampler_draws_each_class_as_often(tmp_path):
+def train_loader(labels, processor, order, **fields):
+    rows = datasets.Dataset.from_dict({"image": [0] * len(labels), "label": labels})
+    return build_loaders(Recipe("out", **fields), {"train": rows}, processor, order)[0]
+
+
+def test_class_balance_by_sampler_draws_each_class_as_often():
     labels = [0] * 900 + [1] * 90 + [2] * 10
-    recipe = Recipe(output_dir=str(tmp_path), class_balance="sampler", batch_size=10, num_workers=0)
     order = torch.Generator().manual_seed(0)
-    loader = build_train_loader(range(1000), labels, recipe, order)
+    loader = train_loader(labels, None, order, class_balance="sampler", batch_size=10, num_workers=0)
     drawn = np.asarray(labels)[list(loader.sampler)]
     assert np.bincount(drawn) / 1000 == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
 class IgnoresCtrlC:
-    def __len__(self):
-        return 1
+    """A processor that says whether the process it works in ignores Ctrl-C."""
 
-    def __getitem__(self, index):
-        return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    size = resample = None
+
+    def process_image(self, image):
+        return image
+
+    def resize(self, *image_size_and_resample):
+        return torch.zeros(3, 1, 1, dtype=torch.uint8)
+
+    def __call__(self, images, **options):
+        return {"pixel_values": torch.tensor([signal.getsignal(signal.SIGINT) is signal.SIG_IGN])}
 
 
-def test_workers_leave_ctrl_c_to_the_process_that_they_work_for(tmp_path):
-    recipe = Recipe(output_dir=str(tmp_path), batch_size=1, num_workers=1)
-    loader = build_train_loader(IgnoresCtrlC(), [0], recipe, torch.Generator())
-    assert [batch.tolist() for batch in loader] == [[True]]
+def test_workers_leave_ctrl_c_to_the_process_that_they_work_for():
+    loader = train_loader([0], IgnoresCtrlC(), torch.Generator(), batch_size=1, num_workers=1)
+    assert [batch["pixel_values"].tolist() for batch in loader] == [[True]]
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from involvit.training.recipe import Recipe, changed_fields, parse_recipe, public_recipe, write_recipe
+from involvit.training.recipe import Recipe, changed_fields, parse_recipe, write_recipe
 from modeling_involvit import InvolViTConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -13,9 +13,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 def test_flags_override_the_file_and_keep_its_other_fields(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("learning_rate: 5e-4\nbatch_size: 4\nmodel: {image_size: 64, vit_num_layers: 2}\n")
-    recipe = parse_recipe(
-        ["--config", str(file), "--out", "out", "--batch_size", "3", "--model.image_size", "96"]
-    )
+    recipe = parse_recipe(["--config", str(file), "--out", "out", "--batch_size", "3", "--model.image_size", "96"])
     assert recipe.learning_rate == 5e-4
     assert recipe.batch_size == 3
     assert recipe.model == {"image_size": 96, "vit_num_layers": 2}
@@ -116,8 +114,3 @@ def test_the_paper_recipe_is_the_paper_to_the_letter():
         None,
         0,
     )
-
-
-def test_a_public_recipe_keeps_falsy_values_that_mean_something():
-    recipe = {"warmup_steps": 0, "drop_duplicates": False, "model": {}, "patience": None, "vit_pretrained": "timm/x"}
-    assert public_recipe(recipe) == {"warmup_steps": 0, "drop_duplicates": False, "vit_pretrained": "timm/x"}

@@ -1,5 +1,5 @@
 from dataset_script import LABELS
-from involvit.training.metric import fer_metric
+from involvit.training.scoring import fer_metric
 from modeling_involvit import LABELS as MODEL_LABELS
 
 
