@@ -18,14 +18,10 @@ CLASS_COLORS = {
 
 
 def class_colors(labels: Iterable[str]) -> dict[str, str]:
-    """Chooses a colour for each class of a model.
+    """Chooses a colour, `#RRGGBB`, for each class of a model.
 
-    Args:
-        labels: Names of the classes.
-
-    Returns:
-        Colours as `#RRGGBB`. The classes of `CLASS_COLORS` have theirs, whatever their case; others get those left
-        over, and then all seven in turn, in the order of `labels`.
+    The classes of `CLASS_COLORS` have theirs, whatever their case; others get those left over, and then all seven in
+    turn, in the order of `labels`.
     """
     own = {label: CLASS_COLORS.get(label.capitalize()) for label in labels}
     left_over = [color for color in CLASS_COLORS.values() if color not in own.values()]

@@ -18,10 +18,8 @@ from PIL import Image
 # Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 # Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
-IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS} | {
-    ".heic",
-    ".heif",
-}
+IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS}
+IMAGE_SUFFIXES |= {".heic", ".heif"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 
@@ -46,11 +44,7 @@ def natural_key(path: str | PurePath) -> list[list[str | int]]:
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, with the same suffix, and renames it to `path` at the end.
 
-    Args:
-        path: The file to write. Its folder is made if it is not there.
-
-    Yields:
-        The path to write to. If the block raises, what was written is removed and `path` stays as it was.
+    The folder is made if it is not there. If the block raises, what was written is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".unfinished_{path.name}")  # one that was killed is replaced by the next
@@ -65,16 +59,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[Path]:
     """Gives a new folder beside `out` to write into, and renames it to `out` at the end.
 
-    Args:
-        out: The folder to write.
-        overwrite: Whether a folder that is not empty is replaced.
-        own: Names that the caller writes. A folder that holds others is never replaced.
-
-    Yields:
-        The folder to fill. If the block raises, it is removed and `out` stays as it was.
+    If the block raises, what was written is removed and `out` stays as it was.
 
     Raises:
-        FileExistsError: If `out` is a file, or is not empty and not to be replaced.
+        FileExistsError: If `out` is a file, is not empty and not to be overwritten, or holds names other than `own`.
     """
     out = out.expanduser().absolute()
     check_output_folder(out, overwrite, own)
@@ -97,8 +85,7 @@ def check_output_folder(out: Path, overwrite: bool, own: Collection[str]) -> Non
     present = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if present and not overwrite:
         raise FileExistsError(f"{out} is not empty; name another folder or pass --overwrite.")
-    foreign = [name for name in present if name not in own]
-    if foreign:
+    if foreign := [name for name in present if name not in own]:
         raise FileExistsError(
             f"{out} holds {foreign[0]!r}, which was not written by this command; name another folder."
         )

@@ -7,18 +7,12 @@ from PIL import Image, ImageOps
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
-    """Turns a PIL image upright and to RGB.
+    """Turns a PIL image upright, and to RGB, uint8 [H, W, 3]; of an animation the present frame.
 
     The EXIF orientation is applied; transparency is composited onto white; grey, palette, CMYK and other modes become
     RGB. 16-bit images are divided by 257. Other wide integers (PIL mode `I`) are 8-bit where the largest value is at
     most 255, and 16-bit above; floating-point images range over [0, 1], or over [0, 255] where the largest value is at
     least 2.
-
-    Args:
-        image: An image of any mode; of an animation the present frame is taken.
-
-    Returns:
-        RGB, uint8 [H, W, 3].
 
     Raises:
         ValueError: If its values are out of range.

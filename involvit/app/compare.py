@@ -8,14 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from .answers import NO_FACE, describe, friendly_errors
-from .components import PRIVATE, photo_input
 from .models import offered, predictor
 from .probability_bars import probability_bars
+from .tabs import NO_FACE, PRIVATE, as_dict, friendly_errors, photo_input
 from .uploads import UploadError
 from .visitor_files import read
 
 
+@friendly_errors()
 def compare(
     image: str | None, whole_image: bool, model_a: str, model_b: str, request: gr.Request
 ) -> list[dict[str, Any]]:
@@ -30,15 +30,15 @@ def compare(
     Returns:
         For each model its name and its faces, the largest first, as in the answer for a photo.
     """
-    with friendly_errors():
-        pixels = read(image, request.session_hash)
-        answers = []
-        for model in (model_a, model_b):
-            check_model(model)
-            answers.append({"model": model, "faces": describe(predictor(model, whole_image)(pixels))})
-        if not answers[0]["faces"]:
-            raise UploadError(NO_FACE)
-        return answers
+    pixels = read(image, request.session_hash)
+    answers = []
+    for model in (model_a, model_b):
+        check_model(model)
+        faces = [as_dict(number, face) for number, face in enumerate(predictor(model, whole_image)(pixels), 1)]
+        answers.append({"model": model, "faces": faces})
+    if not answers[0]["faces"]:
+        raise UploadError(NO_FACE)
+    return answers
 
 
 def check_model(model: str | None) -> None:
@@ -52,14 +52,11 @@ def check_model(model: str | None) -> None:
 
 def side_by_side(answers: list[dict[str, Any]]) -> str:
     """Draws the probabilities of two models, one table per face."""
-    cells = [
-        "".join(
-            probability_bars(face["probabilities"], f"{answer['model']}, face {face['face']}")
-            for face in answer["faces"]
-        )
-        for answer in answers
-    ]
-    return "<div class='side_by_side'>" + "".join(f"<div>{cell}</div>" for cell in cells) + "</div>"
+    html = ""
+    for answer in answers:
+        titles = {f"{answer['model']}, face {face['face']}": face["probabilities"] for face in answer["faces"]}
+        html += f"<div>{''.join(probability_bars(bars, title) for title, bars in titles.items())}</div>"
+    return f"<div class='side_by_side'>{html}</div>"
 
 
 def layout() -> None:
@@ -76,6 +73,5 @@ def layout() -> None:
             whole_image = gr.Checkbox(False, label="The whole image is one face")
             run = gr.Button("Compare", variant="primary")
     comparison = gr.HTML()
-    run.click(compare, [photo_file, whole_image, *pair], answers, api_name="compare").success(
-        side_by_side, answers, comparison, **PRIVATE
-    )
+    compared = run.click(compare, [photo_file, whole_image, *pair], answers, api_name="compare")
+    compared.success(side_by_side, answers, comparison, **PRIVATE)

@@ -22,18 +22,14 @@ LOADED_MODELS = 4
 
 @dataclass
 class Settings:
-    """What the person who starts the app chooses.
-
-    Attributes:
-        models: Folders, files or Hub ids. All tabs use the first; the others are offered for comparison.
-        face_detector: YuNet's file; by default the best detector at hand.
-    """
+    """What the person who starts the app chooses: models, the first for all tabs, the others to compare; a detector."""
 
     models: list[str] = field(default_factory=lambda: [str(default_model())])
     face_detector: str | None = None
 
 
 settings = Settings()
+load_detector = functools.cache(load_face_detector)
 
 
 def offered() -> dict[str, str]:
@@ -71,15 +67,10 @@ def shared(model: str) -> SharedClassifier:
     return SharedClassifier(loaded(model), functools.partial(classify, model))
 
 
-load_detector = functools.cache(load_face_detector)
-
-
 def predictor(model: str | None = None, whole_image: bool = False) -> Predictor:
     """Puts a model, by default the main one, and the face detector together, or takes the whole image as the face."""
-    classifier = shared(model or main_model())
-    if whole_image:
-        return Predictor(classifier)
-    return Predictor(classifier, faces=True, face_detector=load_detector(settings.face_detector))
+    detector = None if whole_image else load_detector(settings.face_detector)
+    return Predictor(shared(model or main_model()), not whole_image, detector)
 
 
 def warm_up() -> None:

@@ -59,8 +59,7 @@ def serve(models: Sequence[str] | None = None, face_detector: str | None = None)
     """Loads the models and serves the page until it is interrupted.
 
     Args:
-        models: Folders, Hub ids or `.onnx` files; all but the first are offered for comparison. By default the model of
-            the package.
+        models: Folders, Hub ids or `.onnx` files; all but the first are for comparison. By default the package's model.
         face_detector: YuNet's file; by default from the Hub or its cache.
 
     Raises:

@@ -16,19 +16,15 @@ import numpy as np
 from ..prediction.annotation import draw_faces
 from ..prediction.explanation import overlay
 from ..prediction.predictor import FacePrediction
-from .answers import NO_FACE, as_dict, describe, friendly_errors
-from .components import PRIVATE, photo_input
+from ..reports.numbers import count
 from .models import heat_maps, main_model, predictor, settings
 from .probability_bars import probability_bars
+from .tabs import NO_FACE, PRIVATE, as_dict, friendly_errors, photo_input
 from .uploads import UploadError
 from .visitor_files import enlarged, read, sessions, write
 
 START = "Upload a photo, paste one, or take one with the camera."
-BRANCHES = {
-    "rednet": "Involution branch",
-    "vit": "Transformer branch",
-    "fused": "Both, fused",
-}
+BRANCHES = {"rednet": "Involution branch", "vit": "Transformer branch", "fused": "Both, fused"}
 
 
 @dataclass
@@ -46,11 +42,12 @@ def find_in_photo(path: str | None, whole_image: bool, session: str) -> tuple[Ph
     find = predictor(whole_image=whole_image)
     faces = find(image)
     if whole_image:
-        size = find.classifier.image_size
-        faces = [replace(faces[0], crop=cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))]
+        size = (find.classifier.image_size,) * 2
+        faces = [replace(faces[0], crop=cv2.resize(image, size, interpolation=cv2.INTER_AREA))]
     return Photo(path, whole_image, faces), image
 
 
+@friendly_errors()
 def photo(
     image: str | None, whole_image: bool, request: gr.Request
 ) -> tuple[str | None, list[dict[str, Any]] | None, Photo | None]:
@@ -66,12 +63,12 @@ def photo(
     """
     if image is None:  # taken away
         return None, None, None
-    with friendly_errors():
-        found, pixels = find_in_photo(image, whole_image, request.session_hash)
-        annotated = write(draw_faces(pixels, found.faces), sessions.new_folder(request.session_hash) / "faces.jpg")
-        return annotated, describe(found.faces), found
+    found, pixels = find_in_photo(image, whole_image, request.session_hash)
+    annotated = write(draw_faces(pixels, found.faces), sessions.new_folder(request.session_hash) / "faces.jpg")
+    return annotated, [as_dict(number, face) for number, face in enumerate(found.faces, 1)], found
 
 
+@friendly_errors()
 def explain(
     image: str | None, whole_image: bool, face: int, last_photo: Photo | None, request: gr.Request
 ) -> tuple[dict[str, Any] | None, str | None, str | None, str | None, str | None]:
@@ -87,45 +84,38 @@ def explain(
         its label of the involution branch, the transformer branch and their fusion.
     """
     if image is None:
-        return None, None, *[None] * len(BRANCHES)
-    with friendly_errors():
-        if last_photo is None or (last_photo.path, last_photo.whole_image) != (image, whole_image):
-            last_photo, _ = find_in_photo(image, whole_image, request.session_hash)
-        if not last_photo.faces:
-            raise UploadError(NO_FACE)
-        number = int(face or 1)
-        if not 1 <= number <= len(last_photo.faces):
-            raise UploadError(f"There is no face {number} in this photo; it has {len(last_photo.faces)}.")
-        chosen = last_photo.faces[number - 1]
-        try:
-            maps = heat_maps(main_model(), chosen.crop, chosen.label)
-        except ValueError as error:  # a model of another kind
-            gr.Info(str(error))
-            maps = {}
-        folder = sessions.new_folder(request.session_hash)
-        crop = enlarged(chosen.crop)
-        pictures = [write(crop, folder / "face.png")]
-        for branch in BRANCHES:
-            picture = overlay(crop, enlarged(maps[branch])) if branch in maps else None
-            pictures.append(None if picture is None else write(picture, folder / f"{branch}.png"))
-        return as_dict(number, chosen), *pictures
+        return None, None, None, None, None
+    if last_photo is None or (last_photo.path, last_photo.whole_image) != (image, whole_image):
+        last_photo, _ = find_in_photo(image, whole_image, request.session_hash)
+    if not last_photo.faces:
+        raise UploadError(NO_FACE)
+    number = int(face or 1)
+    if not 1 <= number <= len(last_photo.faces):
+        raise UploadError(f"There is no face {number} in this photo; it has {len(last_photo.faces)}.")
+    chosen = last_photo.faces[number - 1]
+    try:
+        maps = heat_maps(main_model(), chosen.crop, chosen.label)
+    except ValueError as error:  # a model of another kind
+        gr.Info(str(error))
+        maps = {}
+    folder = sessions.new_folder(request.session_hash)
+    crop = enlarged(chosen.crop)
+    pictures = {"face": crop, **{branch: overlay(crop, enlarged(heat)) for branch, heat in maps.items()}}
+    paths = {name: write(picture, folder / f"{name}.png") for name, picture in pictures.items()}
+    return as_dict(number, chosen), *map(paths.get, ("face", *BRANCHES))
 
 
 def show_faces(faces: list[dict[str, Any]] | None) -> tuple[str, Any, Any, int]:
     """Turns the faces of a photo, None without one, into what can be chosen from; the first is chosen."""
-    if faces is None:
-        return START, gr.Radio([], visible=False), gr.Button(visible=False), 1
-    names = [(f"{face['face']} {face['label']} {face['score']:.0%}", face["face"]) for face in faces]
-    count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
-    message = f"{count}. Choose one here or in the picture." if faces else NO_FACE
+    names = [(f"{face['face']} {face['label']} {face['score']:.0%}", face["face"]) for face in faces or ()]
+    message = f"{count(len(names), 'face')}. Choose one here or in the picture." if faces else NO_FACE
     choice = gr.Radio(names, value=1 if faces else None, visible=bool(faces))
-    return message, choice, gr.Button(visible=not faces), 1
+    return START if faces is None else message, choice, gr.Button(visible=faces == []), 1
 
 
 def nothing_shown() -> list[Any]:
     """Empties the tab: results of one photo are not left beside another."""
-    hidden = [gr.Radio([], visible=False), gr.Button(visible=False)]
-    return [None, None, None, START, *hidden, None, "", None, *[None] * len(BRANCHES)]
+    return [None, None, None, *show_faces(None), None, "", None, *[None] * len(BRANCHES)]
 
 
 def face_at(faces: list[dict[str, Any]], click: gr.SelectData) -> tuple[int, int]:
@@ -175,10 +165,9 @@ def layout() -> None:
     bars = gr.HTML(label="Probabilities")
     gr.Markdown("Where the model looked for this expression, by Grad-CAM: the brighter a spot, the more it counted.")
     with gr.Row():
-        crop = gr.Image(label="The face, upright", interactive=False, buttons=[], height=230)
-        heat = [
-            gr.Image(label=name, interactive=False, buttons=[], height=230, min_width=220) for name in BRANCHES.values()
-        ]
+        shown = {"interactive": False, "buttons": [], "height": 230}
+        crop = gr.Image(label="The face, upright", **shown)
+        heat = [gr.Image(label=name, min_width=220, **shown) for name in BRANCHES.values()]
 
     def explain_after(event: Any, **options: Any) -> None:
         """Explains the chosen face once an event is over."""
@@ -186,18 +175,12 @@ def layout() -> None:
             bars_of_face, face, bars, **PRIVATE
         )
 
-    results = [outlined, faces, last_photo, message, choice, take_whole, face, bars, crop, *heat]
-    looked = gr.on(
-        [photo_file.input, whole_image.change],
-        photo,
-        [photo_file, whole_image],
-        [outlined, faces, last_photo],
-        api_name="photo",
-        show_progress="minimal",
-    )
-    looked.failure(nothing_shown, None, results, **PRIVATE)
-    shown = looked.success(show_faces, faces, [message, choice, take_whole, number], **PRIVATE)
-    explain_after(shown, api_name="explain", show_progress="minimal")
+    found, choices = [outlined, faces, last_photo], [message, choice, take_whole, number]
+    events, asked = [photo_file.input, whole_image.change], [photo_file, whole_image]
+    looked = gr.on(events, photo, asked, found, api_name="photo", show_progress="minimal")
+    looked.failure(nothing_shown, None, [*found, *choices, face, bars, crop, *heat], **PRIVATE)
+    chosen = looked.success(show_faces, faces, choices, **PRIVATE)
+    explain_after(chosen, api_name="explain", show_progress="minimal")
     take_whole.click(lambda: True, None, whole_image, **PRIVATE)
     explain_after(choice.input(lambda n: n, choice, number, **PRIVATE), **PRIVATE)
     explain_after(outlined.select(face_at, faces, [choice, number], **PRIVATE), **PRIVATE)

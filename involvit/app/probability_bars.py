@@ -23,12 +23,7 @@ CSS = """
 def probability_bars(probabilities: Mapping[str, float], caption: str) -> str:
     """Draws a bar for each class, in the project's colours and always in the same order.
 
-    Args:
-        probabilities: Class -> probability, 0 to 1.
-        caption: The title above.
-
-    Returns:
-        A table in HTML, to be shown with `CSS`.
+    Returns a table in HTML, to be shown with `CSS`.
     """
     colors = class_colors(probabilities)
     first = max(probabilities, key=probabilities.__getitem__)

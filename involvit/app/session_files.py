@@ -6,65 +6,53 @@ import secrets
 import shutil
 import threading
 import time
-from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # A session that asked for nothing for so long is taken to have ended: programs that call the app may leave silently.
 MAX_IDLE_S = 3600.0
 
 
-class SessionFiles:
-    """Remembers which files belong to which session. Threads may share it.
+@dataclass
+class _Session:
+    folder: Path
+    uploads: set[Path] = field(default_factory=set)
+    last_use: float = 0.0
 
-    Args:
-        root: An existing folder. Below it each session gets a folder whose name nobody can guess.
-    """
+
+class SessionFiles:
+    """Remembers for threads whose files are whose, in folders below `root` with names that nobody can guess."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._lock = threading.Lock()
-        self._folders: dict[str, Path] = {}
-        self._uploads: defaultdict[str, set[Path]] = defaultdict(set)
-        self._last_use: dict[str, float] = {}
+        self._lock = threading.RLock()
+        self._sessions: dict[str, _Session] = {}
 
     def new_folder(self, session: str) -> Path:
-        """Makes an empty folder for what the session gets; it lives as long as the session.
-
-        Args:
-            session: What identifies the session.
-
-        Returns:
-            The folder.
-        """
+        """Makes an empty folder for what the session gets; it lives as long as the session."""
         with self._lock:
-            self._use(session)
-            if session not in self._folders:
-                self._folders[session] = self._root / secrets.token_urlsafe(16)
-            folder = self._folders[session] / secrets.token_urlsafe(8)
+            folder = self._used(session).folder / secrets.token_urlsafe(8)
             folder.mkdir(parents=True)
             return folder
 
     def adopt(self, session: str, upload: str | Path) -> None:
         """Deletes an uploaded file when the session ends; if several sessions sent it, when the last of them ends."""
         with self._lock:
-            self._use(session)
-            self._uploads[session].add(Path(upload))
+            self._used(session).uploads.add(Path(upload))
 
     def forget(self, session: str) -> None:
         """Deletes all files of a session; one that is not known has none."""
         with self._lock:
-            self._forget(session)
+            if gone := self._sessions.pop(session, None):
+                shutil.rmtree(gone.folder, ignore_errors=True)
+                for upload in gone.uploads.difference(*(other.uploads for other in self._sessions.values())):
+                    upload.unlink(missing_ok=True)
 
-    def _use(self, session: str) -> None:
+    def _used(self, session: str) -> _Session:
+        """Returns a session that asks for something now, and forgets those that are idle."""
         now = time.monotonic()
-        self._last_use[session] = now
-        for other in [other for other, last in self._last_use.items() if now - last > MAX_IDLE_S]:
-            self._forget(other)
-
-    def _forget(self, session: str) -> None:
-        self._last_use.pop(session, None)
-        if folder := self._folders.pop(session, None):
-            shutil.rmtree(folder, ignore_errors=True)
-        uploads = self._uploads.pop(session, set())
-        for upload in uploads.difference(*self._uploads.values()):
-            upload.unlink(missing_ok=True)
+        used = self._sessions.setdefault(session, _Session(self._root / secrets.token_urlsafe(16)))
+        used.last_use = now
+        for idle in [name for name, other in self._sessions.items() if now - other.last_use > MAX_IDLE_S]:
+            self.forget(idle)
+        return used

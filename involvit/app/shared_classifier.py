@@ -14,9 +14,7 @@ from ..prediction.classifier import Classifier
 class SharedClassifier:
     """A `Classifier` that threads call at the same time; one batch is computed at a time, of all that wait.
 
-    Args:
-        classifier: Whose labels, image size and name this one has.
-        call: Runs the classifier on a list of images, wherever that is.
+    `call` runs the classifier on a list of images, wherever that is.
     """
 
     def __init__(self, classifier: Classifier, call: Callable[[Sequence[np.ndarray]], np.ndarray]) -> None:

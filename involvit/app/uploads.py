@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import re
 import shutil
@@ -10,8 +11,8 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -37,9 +38,6 @@ MAX_ENTRIES = 20_000
 MAX_VIDEO_S = 120
 MAX_VIDEO_PIXELS = 4096 * 2304
 
-_CHUNK_BYTES = 2**18
-_MAX_NAME = 120
-
 # The containers of `VIDEO_SUFFIXES`. FFmpeg goes by content, and what it takes for a video can be a text that names
 # other files on the disk (ffconcat, HLS playlists), such as those of other users.
 _VIDEO = re.compile(
@@ -58,14 +56,8 @@ class UploadError(ValueError):
     """A file cannot be used; the message is one line for the person who chose it, with its name and what to do."""
 
 
-@dataclass(frozen=True)
-class Upload:
-    """One file of a batch.
-
-    Attributes:
-        name: How its user knows it; for a file in an archive `photos.zip/a/b.jpg`. Printable, on one line.
-        path: Where it is.
-    """
+class Upload(NamedTuple):
+    """One file of a batch: how its user knows it, in an archive `photos.zip/a/b.jpg`, on one line; and where it is."""
 
     name: str
     path: Path
@@ -74,14 +66,8 @@ class Upload:
 def read_photo(path: str | Path, name: str | None = None) -> np.ndarray:
     """Reads a photo by the rules of `images.read_image`, if its header keeps within the limits.
 
-    A long side above `MAX_SIDE` is scaled down to it, JPEGs partly while they are decoded.
-
-    Args:
-        path: The photo; its suffix does not matter.
-        name: How its user knows it; by default the file's own name.
-
-    Returns:
-        RGB, uint8 [H, W, 3]; H and W up to `MAX_SIDE`.
+    Its suffix does not matter. A long side above `MAX_SIDE` is scaled down to it, JPEGs partly while they are decoded.
+    Messages call it by `name`, as its user knows it.
 
     Raises:
         UploadError: If it is not a photo, empty, damaged, above `MAX_PIXELS` or narrower than `MIN_SIDE`.
@@ -91,26 +77,39 @@ def read_photo(path: str | Path, name: str | None = None) -> np.ndarray:
     head = _check_content(path, name)
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:
-            _check_size(image.width, image.height, name)
-            scale = round(max(image.size) / MAX_SIDE)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if min(width, height) * min(1, MAX_SIDE / max(width, height)) < MIN_SIDE:
+                raise UploadError(
+                    f"{name} is too small or too narrow ({width} x {height}) to show a face. Please choose a larger "
+                    "photo."
+                )
+            scale = round(max(width, height) / MAX_SIDE)
             if scale > 1:
-                image.draft(None, (image.width // scale, image.height // scale))
-            pixels = to_rgb(image)
+                image.draft(None, (width // scale, height // scale))
+            return scaled(to_rgb(image), MAX_SIDE)
     except UploadError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # some programs raise warnings
-        raise UploadError(_too_large(name)) from error
+        message = f"{name} has more than {MAX_PIXELS // 10**6} megapixels. Please make it smaller and try again."
+        raise UploadError(message) from error
     except UnidentifiedImageError as error:
         raise UploadError(_no_photo(head, name)) from error
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise UploadError(
             f"{name} cannot be read: it is damaged or of an unusual kind. Please save it as JPEG or PNG and try again."
         ) from error
-    height, width = pixels.shape[:2]
-    scale = MAX_SIDE / max(height, width)
-    if scale < 1:
-        pixels = cv2.resize(pixels, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
-    return pixels
+
+
+def scaled(image: np.ndarray, side: int) -> np.ndarray:
+    """Scales an image down to a long side, if it is larger."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
@@ -120,11 +119,8 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
     files and what operating systems leave behind are passed over. Whether a photo can be read, `read_photo` finds out.
 
     Args:
-        paths: Images and zip files of images.
+        paths: Images and zip files of images. Their order is kept; that of a zip file is the natural one.
         folder: An existing folder; a new one in it gets what is unpacked.
-
-    Returns:
-        At least one, in the order of `paths`; those of a zip file in natural order: `img_2` before `img_10`.
 
     Raises:
         UploadError: If there is no photo, there are more than `MAX_FILES`, or a zip file is damaged, without photos,
@@ -136,18 +132,25 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
     unpacked_bytes = 0
     try:
         for path in map(Path, paths):
+            archive_name = _shown(path.name)
             if not _is_zip(path):
-                uploads.append(Upload(_shown(path.name), path))
+                uploads.append(Upload(archive_name, path))
                 _check_count(len(uploads))
                 continue
-            with _opened_zip(path) as archive:
-                photos = _photos(archive, path.name)
+            with _opened_zip(path, archive_name) as archive:
+                photos = _photos(archive, archive_name)
                 _check_count(len(uploads) + len(photos))
-                allowed = unpacked_bytes + UNPACKED_BYTES_AT_LEAST + MAX_COMPRESSION * path.stat().st_size
-                allowed = min(allowed, MAX_UNPACKED_BYTES)
+                size = sum(member.file_size for _, member in photos)  # where a header lies, `zipfile` stops there
+                unpacked_bytes += size
+                allowed = UNPACKED_BYTES_AT_LEAST + MAX_COMPRESSION * path.stat().st_size
+                if size > allowed or unpacked_bytes > MAX_UNPACKED_BYTES:
+                    raise UploadError(
+                        f"{archive_name} is too large when unpacked. Please choose fewer photos at a time."
+                    )
                 for name, member in photos:
                     upload = Upload(_shown(f"{path.name}/{name}"), target / f"{len(uploads)}{name.suffix.lower()}")
-                    unpacked_bytes += _extract(archive, member, upload.path, allowed - unpacked_bytes, path.name)
+                    with archive.open(member) as source, upload.path.open("xb") as file:
+                        shutil.copyfileobj(source, file)
                     uploads.append(upload)
         if not uploads:
             raise UploadError("There is no photo yet. Please choose photos, or a zip file of photos.")
@@ -162,9 +165,6 @@ def check_video(path: str | Path) -> None:
 
     Not every header gives the length, so the reader of the video counts the seconds too.
 
-    Args:
-        path: The video.
-
     Raises:
         UploadError: If it is not a video, empty, damaged or without frames, longer than `MAX_VIDEO_S`, or its frames
             have more than `MAX_VIDEO_PIXELS`.
@@ -174,10 +174,10 @@ def check_video(path: str | Path) -> None:
     if _HEIC.match(head) or not _VIDEO.match(head):
         raise UploadError(f"{name} is not a video. Please choose an MP4, MOV or WebM file.")
     with open_video(path) as capture:
-        width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        frames, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         if width * height > MAX_VIDEO_PIXELS:
             raise UploadError(f"The picture of {name} is too large ({width} x {height}). Please save it in 4K or less.")
-        frames, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         seconds = round(frames / rate) if rate > 0 else 0
         if seconds > MAX_VIDEO_S:
             raise UploadError(f"{name} is {seconds} seconds long. Please cut it to {MAX_VIDEO_S} seconds or less.")
@@ -189,9 +189,8 @@ def check_video(path: str | Path) -> None:
 
 def _shown(name: str) -> str:
     """Makes a name fit for a message: no line breaks, nothing that turns the direction of writing, not too long."""
-    name = "".join(character for character in name if character.isprintable())
-    half = _MAX_NAME // 2
-    return name if len(name) <= _MAX_NAME else f"{name[:half]}…{name[-half:]}"
+    name = "".join(filter(str.isprintable, name))
+    return name if len(name) <= 120 else f"{name[:60]}…{name[-60:]}"
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -204,23 +203,9 @@ def _first_bytes(path: Path) -> bytes:
 
 def _check_content(path: Path, name: str) -> bytes:
     """Returns the first bytes of a file, at least one."""
-    head = _first_bytes(path)
-    if not head:
-        raise UploadError(f"{name} is empty or did not arrive. Please choose it again, or another file.")
-    return head
-
-
-def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise UploadError(_too_large(name))
-    if min(width, height) * min(1, MAX_SIDE / max(width, height)) < MIN_SIDE:
-        raise UploadError(
-            f"{name} is too small or too narrow ({width} x {height}) to show a face. Please choose a larger photo."
-        )
-
-
-def _too_large(name: str) -> str:
-    return f"{name} has more than {MAX_PIXELS // 10**6} megapixels. Please make it smaller and try again."
+    if head := _first_bytes(path):
+        return head
+    raise UploadError(f"{name} is empty or did not arrive. Please choose it again, or another file.")
 
 
 def _no_photo(head: bytes, name: str) -> str:
@@ -238,24 +223,21 @@ def _is_zip(path: Path) -> bool:
 
 
 @contextmanager
-def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    name = _shown(path.name)
+def _opened_zip(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip file; what it makes `zipfile` raise, now and later, is told as damage."""
     _check_content(path, name)
-    with _naming_damage(name):
+    try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             entries = sum(1 for _ in re.finditer(b"PK\1\2", content))
-        archive = zipfile.ZipFile(path) if entries <= MAX_ENTRIES else None
-    if archive is None:
-        raise UploadError(f"{name} holds too many files. Please choose at most {MAX_FILES} photos at a time.")
-    with archive:
-        yield archive
-
-
-@contextmanager
-def _naming_damage(name: str) -> Iterator[None]:
-    try:
-        yield
+        if entries > MAX_ENTRIES:
+            raise UploadError(f"{name} holds too many files. Please choose at most {MAX_FILES} photos at a time.")
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except UploadError:
+        raise
     except Exception as error:  # BadZipFile, zlib.error, EOFError, struct.error, ValueError of a negative offset ...
+        if getattr(error, "errno", None) == errno.ENOSPC:  # of the server's disk
+            raise
         raise UploadError(f"{name} is damaged. Please make the zip file again and try once more.") from error
 
 
@@ -266,7 +248,6 @@ def _check_count(count: int) -> None:
 
 def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosixPath, zipfile.ZipInfo]]:
     """Returns the photos of an archive by their names in it, in natural order."""
-    archive_name = _shown(archive_name)
     photos = []
     for member in archive.infolist():
         name = PurePosixPath(member.filename.replace("\\", "/"))  # as some programs for Windows write it
@@ -274,10 +255,8 @@ def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosix
         if member.is_dir() or is_link or name.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         if name.is_absolute() or ".." in name.parts or PureWindowsPath(name).drive:
-            raise UploadError(
-                f"{archive_name} has a photo that lies outside of it ({_shown(str(name))}). "
-                "Please make the zip file again."
-            )
+            place = f"a photo that lies outside of it ({_shown(str(name))})"
+            raise UploadError(f"{archive_name} has {place}. Please make the zip file again.")
         if is_ignored(name):
             continue
         if member.flag_bits & 1:
@@ -292,23 +271,3 @@ def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosix
         )
     # As shown, since Python makes no number of more than 4300 digits.
     return sorted(photos, key=lambda photo: natural_key(PurePosixPath(_shown(str(photo[0])))))
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, max_bytes: int, archive_name: str) -> int:
-    """Writes a member to a path, counting what comes out, since its header may lie, and returns the count in bytes."""
-    count = 0
-    with path.open("xb") as file:
-        for chunk in _chunks(archive, member, archive_name):
-            count += len(chunk)
-            if count > max_bytes:
-                raise UploadError(
-                    f"{_shown(archive_name)} is too large when unpacked. Please choose fewer photos at a time."
-                )
-            file.write(chunk)
-    return count
-
-
-def _chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, archive_name: str) -> Iterator[bytes]:
-    with _naming_damage(_shown(archive_name)), archive.open(member) as source:
-        while chunk := source.read(_CHUNK_BYTES):
-            yield chunk

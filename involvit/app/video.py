@@ -8,9 +8,9 @@ import gradio as gr
 
 from ..colors import class_colors
 from ..prediction.video_analysis import VideoAnalysis, analyse_video
-from .answers import friendly_errors
-from .components import PRIVATE
+from ..reports.numbers import count
 from .models import predictor
+from .tabs import PRIVATE, friendly_errors
 from .uploads import MAX_VIDEO_S, UploadError, check_video
 from .visitor_files import enlarged, sessions, write
 
@@ -19,6 +19,7 @@ STRONG = 0.3  # weaker moments are not shown
 PROGRESS = gr.Progress()
 
 
+@friendly_errors()
 def video(
     video: str | None, request: gr.Request, progress: gr.Progress = PROGRESS
 ) -> tuple[str, str, list[tuple[str, str]], list[dict[str, Any]], VideoAnalysis]:
@@ -31,38 +32,33 @@ def video(
         The video with outlined faces; a table (CSV) of all faces in all frames looked at; a picture of the strongest
         moment of each expression; and a list of the faces with first and last second and number of frames.
     """
-    with friendly_errors():
-        if video is None:
-            raise UploadError("Choose a video first.")
-        sessions.adopt(request.session_hash, video)
-        check_video(video)
-        folder = sessions.new_folder(request.session_hash)
-        annotated, table = folder / "faces.webm", folder / "faces.csv"
-        analysis = analyse_video(
-            *(video, predictor(), annotated, MAX_VIDEO_S, FRAMES_PER_S),
-            progress=lambda share: progress(share, desc="Looking at the video"),
-        )
-        analysis.table.to_csv(table, index=False)
-        gallery = [
-            (
-                write(enlarged(moment.image), folder / f"moment_{number}.jpg"),
-                f"{label} {moment.probability:.0%} at {moment.time_s:.1f} s, face {moment.track}",
-            )
-            for number, (label, moment) in enumerate(analysis.moments.items())
-            if moment.probability >= STRONG
-        ]
-        if analysis.is_cut:
-            gr.Info(f"The video is longer than {MAX_VIDEO_S} seconds; the rest was left out.")
-        return str(annotated), str(table), gallery, analysis.tracks.to_dict("records"), analysis
+    if video is None:
+        raise UploadError("Choose a video first.")
+    sessions.adopt(request.session_hash, video)
+    check_video(video)
+    folder = sessions.new_folder(request.session_hash)
+    annotated, table = folder / "faces.webm", folder / "faces.csv"
+    analysis = analyse_video(
+        *(video, predictor(), annotated, MAX_VIDEO_S, FRAMES_PER_S),
+        progress=lambda share: progress(share, desc="Looking at the video"),
+    )
+    analysis.table.to_csv(table, index=False)
+    gallery = []
+    for label, moment in analysis.moments.items():
+        if moment.probability >= STRONG:
+            picture = write(enlarged(moment.image), folder / f"moment_{len(gallery)}.jpg")
+            caption = f"{label} {moment.probability:.0%} at {moment.time_s:.1f} s, face {moment.track}"
+            gallery.append((picture, caption))
+    if analysis.is_cut:
+        gr.Info(f"The video is longer than {MAX_VIDEO_S} seconds; the rest was left out.")
+    return str(annotated), str(table), gallery, analysis.tracks.to_dict("records"), analysis
 
 
 def show_tracks(tracks: list[dict[str, Any]]) -> tuple[str, Any]:
     """Turns the faces of a video into what can be chosen from; the longest is chosen."""
     names = [(f"Face {one['face']}: {one['start_s']:.1f} to {one['end_s']:.1f} s", one["face"]) for one in tracks]
-    count = "1 face" if len(tracks) == 1 else f"{len(tracks)} faces"
-    return f"{count} in the video." if tracks else "No face was found in this video.", gr.Dropdown(
-        names, value=tracks[0]["face"] if tracks else None, visible=len(tracks) > 1
-    )
+    message = f"{count(len(tracks), 'face')} in the video." if tracks else "No face was found in this video."
+    return message, gr.Dropdown(names, value=tracks[0]["face"] if tracks else None, visible=len(tracks) > 1)
 
 
 def timeline(analysis: VideoAnalysis | None, track: int | None) -> Any:
@@ -76,25 +72,16 @@ def layout() -> None:
     """Lays out the tab and connects it."""
     analysis, tracks = gr.State(None), gr.JSON(label="List of faces", visible=False)
     with gr.Row():
-        video_file = gr.Video(label=f"Video, up to {MAX_VIDEO_S:.0f} seconds", sources=["upload", "webcam"])
+        video_file = gr.Video(label=f"Video, up to {MAX_VIDEO_S} seconds", sources=["upload", "webcam"])
         annotated = gr.Video(label="With outlined faces (without sound)", interactive=False, buttons=["download"])
     message = gr.Markdown()
     track = gr.Dropdown([], label="Face", visible=False)
-    chart = gr.LinePlot(
-        *(None, "time_s", "probability"),
-        color="expression",
-        x_title="seconds",
-        y_lim=[0, 1],
-        label="Probabilities over time",
-        visible=False,
-    )
+    axes = {"x": "time_s", "y": "probability", "color": "expression", "x_title": "seconds", "y_lim": [0, 1]}
+    chart = gr.LinePlot(None, **axes, label="Probabilities over time", visible=False)
     moments = gr.Gallery(label="The strongest moment of each expression", columns=7, height=220, object_fit="contain")
     table = gr.File(label="Table (CSV)", interactive=False)
-    gr.on(
-        [video_file.upload, video_file.stop_recording],
-        video,
-        video_file,
-        [annotated, table, moments, tracks, analysis],
-        api_name="video",
-    ).success(show_tracks, tracks, [message, track], **PRIVATE).then(timeline, [analysis, track], chart, **PRIVATE)
-    track.input(timeline, [analysis, track], chart, **PRIVATE)
+    results = [annotated, table, moments, tracks, analysis]
+    looked = gr.on([video_file.upload, video_file.stop_recording], video, video_file, results, api_name="video")
+    shown = looked.success(show_tracks, tracks, [message, track], **PRIVATE)
+    for event in (shown.then, track.input):
+        event(timeline, [analysis, track], chart, **PRIVATE)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .environment import FILES
 from .session_files import SessionFiles
-from .uploads import UploadError, read_photo
+from .uploads import UploadError, read_photo, scaled
 
 PHOTO_SIDE = 2048  # a larger photo is scaled down to it before faces are looked for
 
@@ -28,20 +28,9 @@ def read(path: str | None, session: str) -> np.ndarray:
     return scaled(read_photo(path), PHOTO_SIDE)
 
 
-def scaled(image: np.ndarray, side: int) -> np.ndarray:
-    """Scales an image down to a long side, if it is larger."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return image
-    return cv2.resize(
-        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
-
-
-def enlarged(image: np.ndarray, side: int = 288) -> np.ndarray:
+def enlarged(image: np.ndarray) -> np.ndarray:
     """Enlarges a small square image for the page."""
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (288, 288), interpolation=cv2.INTER_LINEAR)
 
 
 def write(image: np.ndarray, path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .numbers import DASH, decimal
@@ -33,11 +33,8 @@ class Bullets:
 class Table:
     """Rows of cells under a header.
 
-    Args:
-        header: Names of the columns.
-        rows: Cells. What is None or not finite becomes a dash; columns of numbers are set to the right.
-        caption: What the table shows, and what its reader must know.
-        decimals: How many decimals a `float` gets.
+    A cell that is None or not finite becomes a dash, a `float` has so many `decimals`, and columns of numbers are set
+    to the right. The caption says what the table shows, and what its reader must know.
     """
 
     header: Sequence[str]
@@ -69,13 +66,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of matplotlib.
-
-    Args:
-        name: File name without suffix, unique in its report.
-        figure: What is drawn.
-        caption: What it shows; also read aloud in place of it.
-    """
+    """A figure, its file's name without suffix, unique in its report, and what it shows, read aloud in its place."""
 
     name: str
     figure: Figure
@@ -90,4 +81,4 @@ class Section:
     """A heading and what is under it."""
 
     title: str
-    blocks: Sequence[Block] = field(default_factory=list)
+    blocks: Sequence[Block]

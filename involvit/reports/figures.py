@@ -41,19 +41,10 @@ def tidy(axes: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> 
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def label_bars(axes: Axes, positions: Sequence[float], values: Sequence[float], texts: Sequence[str]) -> None:
-    """Writes a text above each bar."""
-    for position, value, text in zip(positions, values, texts, strict=True):
-        axes.annotate(text, (position, value), (0, 2), textcoords="offset points", ha="center", fontsize=8)
-
-
 def confusion_figure(confusion: ArrayLike, labels: Sequence[str], title: str) -> Figure:
     """Draws a confusion matrix: the number of images, and the share of the true class in percent and as colour.
 
-    Args:
-        confusion: Number of images, one row per true class and one column per answer; [C, C].
-        labels: Names of the classes.
-        title: Text above it.
+    The matrix, [C, C], has a row per true class and a column per answer.
     """
     confusion = np.asarray(confusion)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -64,9 +55,8 @@ def confusion_figure(confusion: ArrayLike, labels: Sequence[str], title: str) ->
         text = f"{confusion[row, column]}\n{shares[row, column]:.0%}" if confusion[row].any() else "0"
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="predicted", ylabel="true")
+    ticks = range(len(labels))
+    axes.set(xlabel="predicted", ylabel="true", xticks=ticks, xticklabels=labels, yticks=ticks, yticklabels=labels)
     axes.set_title(title, fontsize=11)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
     return figure
@@ -93,12 +83,11 @@ def image_grid(
     axes.set_axis_off()
     for place, (image, caption, label) in enumerate(zip(images, captions, labels, strict=True)):
         row, column = divmod(place, columns)
-        left = column + gap * (column - (column % together) * 0.8)
-        top = row * line
+        left, top = column + gap * (column - (column % together) * 0.8), row * line
         image_height, image_width = np.array(image.shape[:2]) / max(image.shape[:2])
         x, y = left + (1 - image_width) / 2, top + (1 - image_height) / 2
         axes.imshow(image, extent=(x, x + image_width, y + image_height, y), aspect="auto", interpolation="antialiased")
-        frame = {"fill": False, "edgecolor": CLASS_COLORS[label], "linewidth": 2.5}
-        axes.add_patch(Rectangle((x, y), image_width, image_height, **frame))
+        frame = Rectangle((x, y), image_width, image_height, fill=False, edgecolor=CLASS_COLORS[label], linewidth=2.5)
+        axes.add_patch(frame)
         axes.text(left + 0.5, top + 1.05, caption, ha="center", va="top", fontsize=8, linespacing=1.1)
     return figure

@@ -8,21 +8,16 @@ from collections.abc import Callable, Sequence
 DASH = "-"
 
 
-def is_finite(value: float | None) -> bool:
-    """Returns whether there is a number to print."""
-    return value is not None and math.isfinite(value)
-
-
 def decimal(value: float | None, places: int = 3, bounds: Sequence[float] | None = None) -> str:
     """Returns a number, where it has one with its interval, as in `0.646` or `0.646 [0.629, 0.661]`."""
-    if not is_finite(value):
+    if not _is_finite(value):
         return DASH
     return f"{value:.{places}f}" + _brackets(bounds, lambda bound: decimal(bound, places))
 
 
 def percent(value: float | None, unit: str = "%") -> str:
     """Returns a share, 0 to 1, in percent, as in `64.6%`; a column that is headed by the unit leaves it out."""
-    return f"{100 * value:.1f}{unit}" if is_finite(value) else DASH
+    return f"{100 * value:.1f}{unit}" if _is_finite(value) else DASH
 
 
 def interval(value: float, bounds: Sequence[float]) -> str:
@@ -32,7 +27,7 @@ def interval(value: float, bounds: Sequence[float]) -> str:
 
 def points(value: float) -> str:
     """Returns a difference of two shares in points with its sign, as in `+1.5`."""
-    return f"{100 * value:+.1f}".replace("-", "−") if is_finite(value) else DASH
+    return f"{100 * value:+.1f}".replace("-", "−") if _is_finite(value) else DASH
 
 
 def points_interval(value: float, low: float, high: float) -> str:
@@ -55,5 +50,9 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _brackets(bounds: Sequence[float] | None, text: Callable[[float], str]) -> str:
-    return f" [{', '.join(map(text, bounds))}]" if bounds is not None and all(map(is_finite, bounds)) else ""
+    return f" [{', '.join(map(text, bounds))}]" if bounds is not None and all(map(_is_finite, bounds)) else ""

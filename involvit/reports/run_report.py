@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -15,8 +16,6 @@ from .figures import confusion_figure, new_figure, series_style, tidy
 from .published import PUBLISHED_ROWS
 from .score_tables import SCORES, has_votes, per_class_table
 from .writer import to_json
-
-_DECIMALS = 4
 
 
 def run_tables(
@@ -39,48 +38,38 @@ def run_tables(
         *((method, "published, SFEW", *scores) for method, scores in PUBLISHED_ROWS.items()),
     ]
     note = "Macro averages. Published rows are from others, on SFEW: comparable only with that data and its split."
-    return [
-        Table(("Method", "Data", *SCORES.values()), rows, note, _DECIMALS),
-        per_class_table(metrics, decimals=_DECIMALS),
-    ]
+    compared = Table(("Method", "Data", *SCORES.values()), rows, note, decimals=4)
+    return [compared, per_class_table(metrics, decimals=4)]
 
 
 def confusion_matrix_figure(metrics: dict[str, Any]) -> Figure:
     """Draws the confusion matrix of a result of the `fer_report` metric."""
-    title = (
-        f"Confusion matrix: {metrics['num_images']} images, accuracy {metrics['accuracy']:.1%}, "
-        f"macro F1 {metrics['macro_f1']:.1%}"
-    )
+    scores = f"accuracy {metrics['accuracy']:.1%}, macro F1 {metrics['macro_f1']:.1%}"
+    title = f"Confusion matrix: {metrics['num_images']} images, {scores}"
     return confusion_figure(metrics["confusion_matrix"], list(metrics["per_class"]), title)
 
 
 def training_curves_figure(history: Sequence[dict[str, float]]) -> Figure:
-    """Draws loss and scores over the epochs.
+    """Draws loss and scores over the epochs, in a panel each.
 
     Args:
         history: One mapping per evaluation with `epoch` and any of `train_loss`, `validation_loss`, `accuracy` and
             `macro_f1`; a curve leaves out the evaluations that lack its value.
-
-    Returns:
-        A figure with two panels.
     """
-    figure = new_figure(10, 4)
-    loss_axes, score_axes = figure.subplots(1, 2, sharex=True)
     panels = {
-        loss_axes: {"train_loss": "training (as optimized)", "validation_loss": "validation"},
-        score_axes: {"accuracy": "accuracy", "macro_f1": "macro F1"},
+        ("Loss", "cross-entropy"): {"train_loss": "training (as optimized)", "validation_loss": "validation"},
+        ("Validation", "score"): {"accuracy": "accuracy", "macro_f1": "macro F1"},
     }
-    for axes, curves in panels.items():
+    figure = new_figure(10, 4)
+    for axes, ((title, ylabel), curves) in zip(figure.subplots(1, 2, sharex=True), panels.items(), strict=True):
         for place, (name, label) in enumerate(curves.items()):
-            entries = [entry for entry in history if entry.get(name) is not None]
-            style = {**series_style(place), "markersize": 4}
-            axes.plot([e["epoch"] for e in entries], [e[name] for e in entries], label=label, **style)
+            known = [(entry["epoch"], entry[name]) for entry in history if entry.get(name) is not None]
+            axes.plot(*np.reshape(known, (-1, 2)).T, label=label, markersize=4, **series_style(place))
+        tidy(axes, xlabel="epoch", ylabel=ylabel, title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(left=0)
         axes.legend()
-    tidy(loss_axes, xlabel="epoch", ylabel="cross-entropy", title="Loss")
-    tidy(score_axes, xlabel="epoch", ylabel="score", title="Validation")
-    score_axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1)  # of the scores
     return figure
 
 
@@ -93,18 +82,12 @@ def write_run_report(
 ) -> None:
     """Writes confusion_matrix.png, training_curves.png and, last, report.json, each whole or not at all.
 
-    Args:
-        output_dir: Folder of the run.
-        metrics: Result of the `fer_report` metric.
-        history: See `training_curves_figure`.
-        run: What was run on what; JSON values. Numbers that are not finite become null.
-        sources: Name of each of several joined sources -> result of the metric on its images alone.
+    `run` says what was run on what, see `to_json`; `history` is that of `training_curves_figure`, the rest as in
+    `run_tables`.
     """
     report = to_json({"metrics": metrics, "sources": dict(sources or {}), "history": history, "run": run})
-    for name, figure in (
-        ("confusion_matrix", confusion_matrix_figure(metrics)),
-        ("training_curves", training_curves_figure(history)),
-    ):
+    figures = {"confusion_matrix": confusion_matrix_figure(metrics), "training_curves": training_curves_figure(history)}
+    for name, figure in figures.items():
         with whole_file(output_dir / f"{name}.png") as path:
             figure.savefig(path)
     with whole_file(output_dir / "report.json") as path:

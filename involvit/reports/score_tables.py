@@ -11,6 +11,13 @@ from .numbers import percent
 SCORES = {"accuracy": "Accuracy", "macro_precision": "Precision", "macro_recall": "Recall", "macro_f1": "F1"}
 """Keys of the metric -> headings of the columns that hold them."""
 
+_ANSWERS = {
+    "voted_accuracy": "Accuracy, %",
+    "agreement_with_person": "Agreement with one person, %",
+    "cross_entropy_to_votes": "Cross-entropy to the votes",
+    "js_divergence_to_votes": "Jensen-Shannon",
+}
+
 
 def per_class_table(
     metrics: Mapping[str, Any],
@@ -18,25 +25,17 @@ def per_class_table(
     decimals: int = 3,
     further: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Table:
-    """Returns how well each class is recognized.
+    """Returns how well each class is recognized; see `Table`.
 
-    Args:
-        metrics: Result of the metric.
-        caption: See `Table`.
-        decimals: See `Table`.
-        further: Heading of a further column -> class -> value; a class may be missing.
+    `further` maps the heading of a further column to classes and their values; a class may be missing.
     """
+    columns = {"Images": "support", "Precision": "precision", "Recall": "recall", "F1": "f1"}
     further = further or {}
     rows = [
-        (
-            label,
-            values["support"],
-            *(values[name] for name in ("precision", "recall", "f1")),
-            *(column.get(label) for column in further.values()),
-        )
+        (label, *map(values.get, columns.values()), *(column.get(label) for column in further.values()))
         for label, values in metrics["per_class"].items()
     ]
-    return Table(("Class", "Images", "Precision", "Recall", "F1", *further), rows, caption, decimals)
+    return Table(("Class", *columns, *further), rows, caption, decimals)
 
 
 def has_votes(metrics: Mapping[str, Any]) -> bool:
@@ -47,48 +46,27 @@ def has_votes(metrics: Mapping[str, Any]) -> bool:
 def vote_blocks(models: Mapping[str, Mapping[str, Any]]) -> list[Paragraph | Table]:
     """Compares models with a single person drawn from the voters.
 
-    Args:
-        models: Name -> result of the metric, all on the same faces with votes.
+    `models` maps names to results of the metric, all on the same faces with votes.
     """
     people = next(iter(models.values()))  # what is said of people is the same in each result
-    rows = [
-        (
-            name,
-            percent(metrics.get("voted_accuracy"), ""),
-            percent(metrics.get("agreement_with_person"), ""),
-            metrics.get("cross_entropy_to_votes"),
-            metrics.get("js_divergence_to_votes"),
-        )
-        for name, metrics in models.items()
-    ]
-    person = (percent(people["human_accuracy"], ""), percent(people["human_agreement_with_person"], ""))
-    votes = (percent(1, ""), percent(people["human_majority_share"], ""), people.get("entropy_of_votes"), 0.0)
-    rows += [("one person", *person, None, None), ("the votes themselves", *votes)]
+    answers = {name: [*map(metrics.get, _ANSWERS)] for name, metrics in models.items()}
+    answers["one person"] = [people["human_accuracy"], people["human_agreement_with_person"], None, None]
+    answers["the votes themselves"] = [1, people["human_majority_share"], people.get("entropy_of_votes"), 0.0]
+    rows = [(name, percent(right, ""), percent(agrees, ""), *rest) for name, (right, agrees, *rest) in answers.items()]
     some, every = people["num_voted"], people["num_images"]
     which, others = f"all {every:,}", ""
     if some < every:
         which = f"{some:,} of the {every:,}"
-        others = (
-            " Accuracy and agreement cover only images with votes; in the last two columns the others count as "
-            "unanimous."
-        )
-    return [
-        Paragraph(
-            f"Several people said what they see in {which} images, and the label is what most of them said. The "
-            "yardstick is one of them, drawn at random: how often that person says what most of the others say, and "
-            "how often what another one says."
-        ),
-        Table(
-            (
-                "Answers of",
-                "Accuracy, %",
-                "Agreement with one person, %",
-                "Cross-entropy to the votes",
-                "Jensen-Shannon",
-            ),
-            rows,
-            "Accuracy: the answer is that of the majority. Agreement: a person drawn at random gave the same answer. "
-            "Cross-entropy and Jensen-Shannon divergence say how far the probabilities are from all votes, in "
-            f"nats; lower is better, and the last row is the best possible.{others}",
-        ),
-    ]
+        others = " Accuracy and agreement cover only images with votes; in the last two columns the others count as "
+        others += "unanimous."
+    text = (
+        f"Several people said what they see in {which} images, and the label is what most of them said. The yardstick "
+        "is one of them, drawn at random: how often that person says what most of the others say, and how often what "
+        "another one says."
+    )
+    caption = (
+        "Accuracy: the answer is that of the majority. Agreement: a person drawn at random gave the same answer. "
+        "Cross-entropy and Jensen-Shannon divergence say how far the probabilities are from all votes, in nats; lower "
+        f"is better, and the last row is the best possible.{others}"
+    )
+    return [Paragraph(text), Table(("Answers of", *_ANSWERS.values()), rows, caption)]

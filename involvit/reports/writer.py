@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import math
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..files import check_output_folder, whole_folder
 from .blocks import Block, Bullets, Paragraph, Picture, Section, Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _FILES = ("report.html", "report.md", "report.json", "figures")
 
@@ -25,7 +20,9 @@ _FILES = ("report.html", "report.md", "report.json", "figures")
 def write_report(
     out: Path, title: str, command: str, sections: Sequence[Section], results: dict[str, Any], overwrite: bool = False
 ) -> Path:
-    """Writes `report.html` (one file with its pictures inside), `report.md`, `report.json` and `figures/*.png`.
+    """Writes a report and returns the path of its `report.html`, one file with its pictures inside.
+
+    Beside it are `report.md`, `report.json` and `figures/*.png`.
 
     Args:
         out: Folder to write; it is there complete or not at all.
@@ -35,26 +32,21 @@ def write_report(
         results: All results at full precision, for `report.json`, see `to_json`.
         overwrite: Whether a report that is already there is replaced.
 
-    Returns:
-        The path of `report.html`.
-
     Raises:
         FileExistsError: If `out` is a file, is not empty and not to be replaced, or holds other files.
         ValueError: If two pictures have the same name.
     """
     pictures = [block for section in sections for block in section.blocks if isinstance(block, Picture)]
-    images = {picture.name: _png(picture.figure) for picture in pictures}
-    if len(images) < len(pictures):
+    if len({picture.name for picture in pictures}) < len(pictures):
         raise ValueError("two pictures of the report have the same name")
     about = {"title": title, "command": command, "version": version("involvit")}
-    html = _to_html(sections, images, **about)
     markdown = [f"# {title}\n\n    {command}\n"]
     markdown += [f"## {section.title}\n\n{to_markdown(section.blocks)}\n" for section in sections]
     with whole_folder(out, overwrite, _FILES) as folder:
         (folder / "figures").mkdir()
-        for name, png in images.items():
-            (folder / "figures" / f"{name}.png").write_bytes(png)
-        (folder / "report.html").write_text(html, encoding="utf-8")
+        for picture in pictures:  # without the software's name: the same figure, the same bytes
+            picture.figure.savefig(folder / "figures" / f"{picture.name}.png", metadata={"Software": None})
+        (folder / "report.html").write_text(_to_html(sections, folder / "figures", **about), encoding="utf-8")
         (folder / "report.md").write_text("\n".join(markdown), encoding="utf-8")
         (folder / "report.json").write_text(to_json({**about, **results}), encoding="utf-8")
     return out / "report.html"
@@ -67,7 +59,7 @@ def check_report_folder(out: Path, overwrite: bool) -> None:
 
 def to_markdown(blocks: Iterable[Block]) -> str:
     """Returns blocks as Markdown; pictures are those of the folder `figures`."""
-    return "\n\n".join(_block_to_markdown(block) for block in blocks)
+    return "\n\n".join(map(_block_to_markdown, blocks))
 
 
 def _block_to_markdown(block: Block) -> str:
@@ -79,31 +71,24 @@ def _block_to_markdown(block: Block) -> str:
         case Picture():
             return f"![{block.caption}](figures/{block.name}.png)"
     lines = [block.header, ["---:" if right else "---" for right in block.is_number], *block.cells]
-    table = "\n".join("| " + " | ".join(_escape_cell(cell) for cell in line) + " |" for line in lines)
+    escapes = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
+    table = "\n".join("| " + " | ".join(cell.translate(escapes) for cell in line) + " |" for line in lines)
     return f"{table}\n\n*{block.caption}*" if block.caption else table
-
-
-def _escape_cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def to_terminal(tables: Iterable[Table]) -> str:
     """Returns tables as plain text, each with its caption below."""
-    return "\n\n".join(_table_to_terminal(table) for table in tables)
+    return "\n\n".join(map(_table_to_terminal, tables))
 
 
 def _table_to_terminal(table: Table) -> str:
-    cells = [list(table.header), *table.cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, table.is_number, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
-    rule = "-" * (sum(widths) + 2 * len(widths) - 2)
-    return "\n".join([lines[0], rule, *lines[1:], *([table.caption] if table.caption else [])])
+    columns = []
+    for column, right in zip(zip(table.header, *table.cells, strict=True), table.is_number, strict=True):
+        width = max(map(len, column))
+        columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in column])
+    header, *rows = ("  ".join(cells) for cells in zip(*columns, strict=True))
+    lines = [header, "-" * len(header), *rows, *([table.caption] if table.caption else [])]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def to_json(results: dict[str, Any]) -> str:
@@ -112,38 +97,24 @@ def to_json(results: dict[str, Any]) -> str:
     Raises:
         TypeError: If a value has no form in JSON.
     """
-    return json.dumps(_plain(results), indent=2, allow_nan=False) + "\n"
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+    finite = json.loads(json.dumps(results, default=plain), parse_constant=lambda _: None)
+    return json.dumps(finite, indent=2) + "\n"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _to_html(sections: Sequence[Section], images: dict[str, bytes], **about: str) -> str:
+def _to_html(sections: Sequence[Section], figures: Path, **about: str) -> str:
     import jinja2  # what writes Markdown only does without it
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.jinja").render(
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    return jinja2.Template(template, **options).render(
         **about,
         sections=sections,
         kind=lambda block: type(block).__name__,
-        data={name: base64.b64encode(png).decode() for name, png in images.items()},
+        data={path.stem: base64.b64encode(path.read_bytes()).decode() for path in figures.iterdir()},
     )
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})  # the same figure, the same bytes
-    return buffer.getvalue()

@@ -1,8 +1,8 @@
-"""What the answers of all tabs have in common: a face in JSON, and what cannot be used in one line."""
+"""What the tabs have in common: an input for photos, a face in JSON, and what cannot be used in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,10 +12,16 @@ from ..prediction.predictor import FacePrediction
 
 NO_FACE = "No face was found. If one fills the picture, take the whole image as the face."
 
+# Of events that follow another one: they are not part of the API, and show no progress of their own.
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
-def describe(faces: Sequence[FacePrediction]) -> list[dict[str, Any]]:
-    """Describes the faces of a photo in JSON, numbered from 1, see `as_dict`."""
-    return [as_dict(number, face) for number, face in enumerate(faces, 1)]
+
+def photo_input() -> gr.Image:
+    """Makes an image component that hands over the file as it was sent, to be read by the rules of `uploads`."""
+    component = gr.Image(label="Photo", type="filepath")
+    read_by_gradio = component.preprocess
+    component.preprocess = lambda sent: sent.path if sent and sent.path else read_by_gradio(sent)
+    return component
 
 
 def as_dict(number: int, face: FacePrediction) -> dict[str, Any]:
