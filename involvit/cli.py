@@ -29,7 +29,6 @@ DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 EXTRAS = {
     "train": "train",
     "export": "onnx",
-    "push": "train",
     "app": "app",
     **dict.fromkeys(evaluation.COMMANDS, "evaluate"),
 }

@@ -126,6 +126,12 @@ def test_a_missing_extra_is_one_line_that_names_it(run, tmp_path, words, extra):
     assert re.fullmatch(rf"error: (?!.*None).*pip install 'involvit\[{extra}\]'\n", result.stderr)
 
 
+def test_the_base_pushes(run, tmp_path):
+    (tmp_path / "model").mkdir()
+    result = run("push", "model", "me/model", extras=False)
+    assert result.stderr.startswith("error: model/config.json is missing; give a model's folder")
+
+
 def test_data_sets_are_built_with_the_extra_data(run):
     result = run("build", "--data", "faces.zip", "--out", "faces", module="dataset_script", extras=False)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)

@@ -15,7 +15,7 @@ from ..reports.blocks import Table
 from ..reports.numbers import decimal
 from ..reports.score_tables import SCORES, has_votes, per_class_table, vote_blocks
 from ..reports.writer import to_markdown
-from ..training.recipe import WEIGHT_FIELDS, public_recipe
+from ..training.public_recipe import WEIGHT_FIELDS, public_recipe
 
 FIGURES = {"confusion_matrix.png": "Confusion matrix", "training_curves.png": "Loss and scores over the epochs"}
 """File name and caption of the pictures that a run leaves beside its report."""
@@ -27,44 +27,31 @@ _FILE_SUFFIX = re.compile(r"\.(zip|csv|jsonl|parquet|tgz|tar(\.\w+)?)$")
 
 
 def card_metadata(name: str, config: Mapping[str, Any], report: Mapping[str, Any] | None) -> ModelCardData:
-    """Returns what the Hub reads.
-
-    Args:
-        name: Name of the model.
-        config: Content of its config.json.
-        report: Content of its report.json, if it has one.
-    """
-    parts = _parts(config)
+    """Returns what the Hub reads of a model of that name; `report` is the content of its report.json, if it has one."""
+    parts, sources = _parts(config), {} if report is None else _sources(report)
     results: list[EvalResult] = []
-    hub_ids: list[str] = []
-    if report is not None:
-        sources = _sources(report)
-        hub_ids = [source.hub_id for source in sources.values() if source.hub_id]
-        for source, metrics in _measured(report).items():
-            hub_id = sources[source].hub_id if source in sources else None
-            where = {
-                "task_type": "image-classification",
-                "task_name": "Facial expression recognition",
-                # The Hub wants the id of one of its data sets, or how the files lie.
-                "dataset_type": hub_id or "imagefolder",
-                "dataset_config": None if hub_id else source,
-                "dataset_name": source,
-                "dataset_split": report["run"]["evaluated_on"],
-            }
-            f1 = {"metric_type": "f1", "metric_name": "Macro F1", "metric_value": metrics["macro_f1"]}
-            accuracy = {"metric_type": "accuracy", "metric_name": "Accuracy", "metric_value": metrics["accuracy"]}
-            results += [EvalResult(**where, **accuracy), EvalResult(**where, **f1, metric_args={"average": "macro"})]
+    for source, metrics in ({} if report is None else _measured(report)).items():
+        hub_id = sources[source].hub_id if source in sources else None
+        where = {
+            "task_type": "image-classification",
+            "task_name": "Facial expression recognition",
+            # The Hub wants the id of one of its data sets, or how the files lie.
+            "dataset_type": hub_id or "imagefolder",
+            "dataset_config": None if hub_id else source,
+            "dataset_name": source,
+            "dataset_split": report["run"]["evaluated_on"],
+        }
+        f1 = {"metric_type": "f1", "metric_name": "Macro F1", "metric_value": metrics["macro_f1"]}
+        accuracy = {"metric_type": "accuracy", "metric_name": "Accuracy", "metric_value": metrics["accuracy"]}
+        results += [EvalResult(**where, **accuracy), EvalResult(**where, **f1, metric_args={"average": "macro"})]
+    further_tags = {"involution": "rednet" in parts, "vision-transformer": "vit" in parts}
+    further_tags["custom_code"] = bool(config.get("auto_map"))
     return ModelCardData(
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=[
-            "facial-expression-recognition",
-            *(["involution"] if "rednet" in parts else []),
-            *(["vision-transformer"] if "vit" in parts else []),
-            *(["custom_code"] if config.get("auto_map") else []),
-        ],
-        datasets=hub_ids or None,
+        tags=["facial-expression-recognition", *(tag for tag, applies in further_tags.items() if applies)],
+        datasets=[source.hub_id for source in sources.values() if source.hub_id] or None,
         metrics=["accuracy", "f1"] if results else None,
         model_name=name if results else None,
         eval_results=results or None,
@@ -74,14 +61,7 @@ def card_metadata(name: str, config: Mapping[str, Any], report: Mapping[str, Any
 def card_values(
     directory: Path, model: str, config: Mapping[str, Any], report: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Returns the values of `model_card.md.jinja`, but for the text by hand.
-
-    Args:
-        directory: The model's folder.
-        model: How the examples name the model.
-        config: Content of its config.json.
-        report: Content of its report.json, if it has one.
-    """
+    """Returns the values of `model_card.md.jinja`, but for the text by hand; `model` is its name in the examples."""
     known = {} if report is None else _known(report)
     papers = [_FACTS["papers_for"][part] for part in ("any", *_parts(config))]
     papers += [paper for fact in known.values() for paper in fact.get("papers", [])]
@@ -105,26 +85,18 @@ def card_values(
 def _result_values(directory: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     run, measured = report["run"], _measured(report)
     calibration_error = report["metrics"].get("expected_calibration_error")
+    votes, classes, few = {}, {}, {}
+    for name, metrics in measured.items():
+        if has_votes(metrics):
+            votes[name] = to_markdown(vote_blocks({"the model": metrics}))
+        classes[name] = to_markdown([per_class_table(metrics, decimals=_DECIMALS)])
+        images = {label: values["support"] for label, values in metrics["per_class"].items()}
+        few[name] = [f"{label} ({number})" for label, number in images.items() if number < _FEW_IMAGES]
     return {
         "results": to_markdown([_result_table(report)]),
         "has_intervals": any("intervals" in metrics for metrics in (report["metrics"], *measured.values())),
         "is_chosen_here": run["evaluated_on"] == "validation" and run["recipe"].get("select_best") is not None,
-        "votes": {
-            name: to_markdown(vote_blocks({"the model": metrics}))
-            for name, metrics in measured.items()
-            if has_votes(metrics)
-        },
-        "classes": {
-            name: to_markdown([per_class_table(metrics, decimals=_DECIMALS)]) for name, metrics in measured.items()
-        },
-        "few": {
-            name: [
-                f"{label} ({values['support']})"
-                for label, values in metrics["per_class"].items()
-                if values["support"] < _FEW_IMAGES
-            ]
-            for name, metrics in measured.items()
-        },
+        **{"votes": votes, "classes": classes, "few": few},
         "calibration_error": calibration_error and decimal(calibration_error, _DECIMALS),
         "figures": {file: caption for file, caption in FIGURES.items() if (directory / file).exists()},
     }
@@ -157,7 +129,7 @@ def _training_values(run: Mapping[str, Any]) -> dict[str, Any]:
 def _parts(config: Mapping[str, Any]) -> tuple[str, ...]:
     if config.get("model_type") != "involvit":
         return ()
-    return {"rednet": ("rednet",), "vit": ("vit",)}.get(config["branches"], ("fusion", "rednet", "vit"))
+    return ("fusion", "rednet", "vit") if config["branches"] == "fusion" else (config["branches"],)
 
 
 @dataclass(frozen=True)
@@ -190,19 +162,13 @@ def _measured(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _known(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What is known of each source trained on, found by its name or that of its file, and by whether it has votes."""
-    measured = _measured(report)
-
-    def find(name: str, data: str) -> dict[str, Any]:
-        text = re.sub(r"[\W_]", "", f"{name} {Path(data).name}".lower())
+    measured, known = _measured(report), {}
+    for name, source in _sources(report).items():
+        text = re.sub(r"[\W_]", "", f"{name} {Path(source.path).name}".lower())
         # FER2013's images come with and without votes. Where the name does not say which, measured votes do, and for a
         # source of which nothing is held out, whether the run learned from some.
         learned = bool(report["run"].get("votes"))
         is_voted = "ferplus" in text or (has_votes(measured[name]) if name in measured else learned)
-        found = (
-            fact
-            for fact in _FACTS["sources"]
-            if any(word in text for word in fact["words"]) and fact.get("voted", is_voted) == is_voted
-        )
-        return next(found, {})
-
-    return {name: find(name, source.path) for name, source in _sources(report).items()}
+        facts = (fact for fact in _FACTS["sources"] if any(word in text for word in fact["words"]))
+        known[name] = next((fact for fact in facts if fact.get("voted", is_voted) == is_voted), {})
+    return known

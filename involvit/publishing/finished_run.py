@@ -1,4 +1,4 @@
-"""What comes after training: the report of the run, the model card, and the push to the Hub."""
+"""What comes after training: the report of the run and the model card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from ..reports.run_report import run_tables, write_run_report
 from ..reports.writer import to_terminal
 from ..training.measured_run import MeasuredRun
 from ..training.recipe import Recipe
-from .hub import push_folder
 from .model_card import write_model_card
 
 
@@ -22,12 +21,3 @@ def report_run(recipe: Recipe, measured: MeasuredRun) -> None:
     print(f"\n{to_terminal(tables)}\n")
     write_model_card(output_dir)
     print(f"Saved to {output_dir}: the model and its card, report.json, confusion_matrix.png, training_curves.png")
-
-
-def push_run(recipe: Recipe) -> None:
-    """Uploads the finished model to the repository that the recipe names.
-
-    Raises:
-        PushError: See `push_folder`.
-    """
-    print(f"Pushed to {push_folder(recipe.output_dir, recipe.hub_model_id)}")

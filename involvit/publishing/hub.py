@@ -14,15 +14,12 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from huggingface_hub.utils import logging, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from ..training.recipe import public_recipe
+from ..training.public_recipe import public_recipe
 from .card_contents import FIGURES
-from .model_card import read_json, write_model_card
+from .model_card import check_is_there, read_json, write_model_card
 
 # What belongs to a model. Whatever else is in its folder, such as checkpoints and logs, stays there.
-_CONTENT = (
-    *("README.md", "config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx", "report.json"),
-    *FIGURES,
-)
+_CONTENT = ("README.md", "config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx")
 _GET_TOKEN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 
 
@@ -34,9 +31,9 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
     """Creates a Hub repository where there is none, and uploads a model's folder to it in one commit.
 
     The card is generated first, see `write_model_card`. Uploaded are weights, configurations, code, card, ONNX
-    files, figures and the report, without the folders of this machine that it names. The token is the one that
-    `huggingface_hub` finds: HF_TOKEN or that of its login. A push that broke off is repeated by the same call, which
-    does not send again what has arrived; one that changes nothing makes no commit.
+    files, figures and the report, without the folders of this machine that it names. The token is that of `find_token`.
+    A push that broke off is repeated by the same call, which does not send again what has arrived; one that changes
+    nothing makes no commit.
 
     Args:
         directory: A model's folder as `train.py` or `save_pretrained` writes it.
@@ -56,9 +53,8 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
     try:
         validate_repo_id(repo_id)
     except HFValidationError:
-        raise PushError(
-            f"{repo_id!r} cannot name a repository: give OWNER/NAME of letters, digits, '-', '_' and '.'"
-        ) from None
+        advice = "give OWNER/NAME of letters, digits, '-', '_' and '.'"
+        raise PushError(f"{repo_id!r} cannot name a repository: {advice}") from None
     if is_offline_mode():
         raise PushError(f"{repo_id} cannot be pushed in offline mode; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
     token = find_token()
@@ -66,9 +62,8 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
     with _one_line_errors(repo_id, token):
         url = api.create_repo(repo_id, private=private or None, exist_ok=True)
         if private and not api.repo_info(url.repo_id).private:
-            raise PushError(
-                f"{url.repo_id} exists and is public; make it private in its settings, or choose another name"
-            )
+            advice = "make it private in its settings, or choose another name"
+            raise PushError(f"{url.repo_id} exists and is public; {advice}")
         published = _published_card(api, url.repo_id)
     write_model_card(directory, url.repo_id, published)
     with _one_line_errors(repo_id, token):
@@ -82,13 +77,10 @@ def _check_model(directory: Path) -> None:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder; give a model's folder, as train.py writes it")
     config = read_json(directory / "config.json")
-    weights = directory / "model.safetensors"
     code = {f"{entry.rpartition('.')[0]}.py" for entry in config.get("auto_map", {}).values() if "--" not in entry}
-    for path in (weights, *(directory / name for name in sorted(code))):
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing; give a model's folder, as train.py or save_pretrained writes it"
-            )
+    for name in ("model.safetensors", *sorted(code)):
+        check_is_there(directory / name)
+    weights = directory / "model.safetensors"
     try:
         with safe_open(weights, framework="numpy"):
             pass
@@ -121,15 +113,13 @@ def _published_card(api: HfApi, repo_id: str) -> str | None:
 
 def _additions(directory: Path) -> Iterator[CommitOperationAdd]:
     for path in sorted(directory.iterdir()):
-        if path.is_file() and any(path.match(pattern) for pattern in _CONTENT):
-            content = _public_report(path) if path.name == "report.json" else path
+        if path.is_file() and any(map(path.match, (*_CONTENT, "report.json", *FIGURES))):
+            content: Path | bytes = path
+            if path.name == "report.json":
+                report = read_json(path)
+                report["run"]["recipe"] = public_recipe(report["run"]["recipe"])
+                content = (json.dumps(report, indent=2) + "\n").encode()
             yield CommitOperationAdd(path.name, content)
-
-
-def _public_report(path: Path) -> bytes:
-    report = read_json(path)
-    report["run"]["recipe"] = public_recipe(report["run"]["recipe"])
-    return (json.dumps(report, indent=2) + "\n").encode()
 
 
 @contextmanager

@@ -19,8 +19,6 @@ BEGIN = "<!-- involvit:begin -->"
 END = "<!-- involvit:end -->"
 """Between these two lines the card is generated each time; what is outside them stays."""
 
-_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-
 
 def write_model_card(directory: str | Path, repo_id: str | None = None, published: str | None = None) -> Path:
     """Writes `README.md` of a model's folder from its `config.json` and, where there is one, its `report.json`.
@@ -65,7 +63,7 @@ def write_model_card(directory: str | Path, repo_id: str | None = None, publishe
     own = next((card for card in reversed(cards) if card.has_text), _HandWritten({}, f"\n# {name}\n\n", "\n"))
     card = RepoCard.from_template(
         CardData(**_merge(metadata, [card.metadata for card in cards])),
-        template_path=str(_TEMPLATE),
+        template_path=str(Path(__file__).with_name("model_card.md.jinja")),
         **{"before": own.before, "begin": BEGIN, "end": END, "after": own.after, **values},
     )
     with whole_file(path) as beside:
@@ -73,21 +71,20 @@ def write_model_card(directory: str | Path, repo_id: str | None = None, publishe
     return path
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Args:
-        path: A file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a JSON object.
-    """
+def check_is_there(path: Path) -> None:
+    """Raises `FileNotFoundError` if a file of a model is not there."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; give a model's folder, as train.py or save_pretrained writes it")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object of a model's folder.
+
+    Raises:
+        FileNotFoundError: See `check_is_there`.
+        ValueError: If it is not a JSON object.
+    """
+    check_is_there(path)
     try:
         content = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
@@ -114,10 +111,9 @@ class _HandWritten:
 
     @classmethod
     def read(cls, content: str, where: str) -> _HandWritten:
-        if not content.lstrip().startswith("---"):
-            content = f"---\n{{}}\n---\n{content}"
+        has_metadata = content.lstrip().startswith("---")
         try:
-            card = RepoCard(content)
+            card = RepoCard(content if has_metadata else f"---\n{{}}\n---\n{content}")
         except (yaml.YAMLError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{where}: the metadata at its top is not valid YAML; correct it ({reason})") from error
@@ -137,12 +133,11 @@ class _HandWritten:
 
 def _merge(generated: Mapping[str, Any], existing: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     merged = dict(generated)
-    for metadata in existing:
-        for key, value in metadata.items():
-            if key == "model-index" and key in generated:
-                continue
-            if isinstance(value, list) and isinstance(merged.get(key), list):
-                merged[key] = [*merged[key], *(item for item in value if item not in merged[key])]
-            elif value != generated.get(key):
-                merged[key] = value
+    for key, value in (item for metadata in existing for item in metadata.items()):
+        if key == "model-index" and key in generated:
+            continue
+        if isinstance(value, list) and isinstance(merged.get(key), list):
+            merged[key] = [*merged[key], *(item for item in value if item not in merged[key])]
+        elif value != generated.get(key):
+            merged[key] = value
     return merged

@@ -10,10 +10,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +25,7 @@ from huggingface_hub import metadata_load
 from PIL import Image
 from scipy.special import softmax
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
 from dataset_script.fer_dataset import RENDERED, load_fer_dataset
 from dataset_script.labels import LABELS
@@ -39,7 +42,6 @@ OPSET = 20
 TOLERANCE = 1e-4  # between the logits of torch and onnxruntime in float32, as a share of the largest where above 1
 INT8_TOLERANCE = 0.1  # of the probability; 0.01 is usual
 CALIBRATION_IMAGES = 20 * len(LABELS)
-_REQUIRED = ("onnx", "onnxruntime", "onnxscript")
 
 # What computes, and what only moves its 8-bit results about. Additions, normalisations, attention and the classifier
 # stay in float32: quantising them as well was no faster.
@@ -55,10 +57,9 @@ def export_onnx(
     """Writes a model as an ONNX file of opset 20.
 
     Its input is `pixel_values`, float32 [batch, 3, image_size, image_size], its output `logits`, float32
-    [batch, labels]. Its logits are checked to be torch's to 1e-4 (of the largest, where that is above 1), and int8's
-    probabilities to be close to float32's. The metadata holds, each as JSON,
-    `labels`, `image_size`, `image_mean`, `image_std`, `resample` (`"bilinear"`, ...), `name`, `license` (where the
-    model's card states one) and `version` (of this package).
+    [batch, labels]. Its logits are checked to be torch's, and int8's probabilities to be close to float32's. The
+    metadata holds, each as JSON, `labels`, `image_size`, `image_mean`, `image_std`, `resample` (`"bilinear"`, ...),
+    `name`, `license` (where the model's card states one) and `version` (of this package).
 
     Args:
         model: Folder or Hub id of an InvolViT or another image classification model of transformers whose image
@@ -85,8 +86,7 @@ def export_onnx(
         raise ValueError(f"quantize is {quantize!r}; it is 'int8' or None")
     if calibration_data is not None and quantize is None:
         raise ValueError("calibration_data is for int8 only; leave it out, or quantize")
-    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]:
         raise ModuleNotFoundError(f"exporting needs {' and '.join(missing)}: pip install 'involvit[onnx]'")
 
     network, processor = load_network(str(model))
@@ -96,9 +96,8 @@ def export_onnx(
     calibration = None if quantize is None else _calibration_batches(calibration_data, processor, image_size)
     exported = _to_onnx(model, network, image_size)
     if calibration is not None:
-        quantized = _quantized(exported, calibration)
-        _check_quantized(model, quantized, exported, calibration)
-        exported = quantized
+        exported, float32 = _quantized(exported, calibration), exported
+        _check_quantized(model, exported, float32, calibration)
     _write(exported, metadata, out)
     return out
 
@@ -106,10 +105,9 @@ def export_onnx(
 def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str, Any]:
     """Collects what the file tells of the model; refuses preprocessing that these entries cannot express."""
     size = getattr(processor, "size", None) or {}
-    height, width = (size.get(side) for side in ("height", "width"))
     is_plain = (
-        height is not None
-        and height == width
+        size.get("height") is not None
+        and size["height"] == size.get("width")
         and processor.do_resize
         and processor.do_rescale
         and abs(processor.rescale_factor * 255 - 1) < 1e-6
@@ -121,12 +119,11 @@ def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str
             f"{model}: its {type(processor).__name__} does other things than resizing to a square and scaling to "
             f"0 .. 1, which the ONNX file cannot express; set it so, or export another model"
         )
-    labels = network.config.id2label
     card = Path(model).expanduser() / "README.md"
     licence = (metadata_load(card) or {}).get("license") if card.is_file() else None
     return {
-        "labels": [labels[index] for index in sorted(labels)],
-        "image_size": height,
+        "labels": [label for _, label in sorted(network.config.id2label.items())],
+        "image_size": size["height"],
         "image_mean": list(processor.image_mean) if processor.do_normalize else [0.0] * 3,
         "image_std": list(processor.image_std) if processor.do_normalize else [1.0] * 3,
         "resample": Image.Resampling(int(processor.resample)).name.lower(),
@@ -137,14 +134,10 @@ def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str
 
 
 class _Logits(nn.Module):
-    """A network of transformers as a function of tensors."""
+    """Takes from what a network of transformers answers the only tensor that goes into the file."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.network(pixel_values).logits
+    def forward(self, answer: ModelOutput) -> Tensor:
+        return answer.logits
 
 
 def _involution_by_products(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -170,12 +163,11 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
     import onnx_ir.passes.common
     from onnxscript import optimizer
 
-    pixel_values = torch.zeros(2, 3, image_size, image_size)
+    of_logits = nn.Sequential(OrderedDict(network=network, logits=_Logits())).eval()
+    example, dynamic_batch = torch.zeros(2, 3, image_size, image_size), ({0: torch.export.Dim.DYNAMIC},)
     try:
         with torch.no_grad():
-            program = torch.export.export(
-                _Logits(network).eval(), (pixel_values,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
-            )
+            program = torch.export.export(of_logits, (example,), dynamic_shapes=dynamic_batch)
         # Found by its name: a model with its own copy of the code has it in another namespace.
         involutions = {node.target for node in program.graph.nodes if "involution" in str(node.target)}
         program = program.run_decompositions(dict.fromkeys(involutions, _involution_by_products))
@@ -199,20 +191,19 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
     return exported
 
 
-def _run(exported: ModelProto, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields the logits [B, labels] of each batch [B, 3, H, W] in onnxruntime."""
+def _run(exported: ModelProto, batches: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Returns the logits [B, labels] of each batch [B, 3, H, W] in onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
-    for pixel_values in batches:
-        yield session.run(["logits"], {"pixel_values": pixel_values})[0]
+    return [session.run(["logits"], {"pixel_values": pixel_values})[0] for pixel_values in batches]
 
 
 def _check(model: str | Path, exported: ModelProto, network: nn.Module, image_size: int) -> None:
     """Refuses a graph whose logits are not the network's."""
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn(batch, 3, image_size, image_size, generator=generator) for batch in (1, 3)]
-    for pixel_values, logits in zip(batches, _run(exported, (batch.numpy() for batch in batches)), strict=True):
+    for pixel_values, logits in zip(batches, _run(exported, [batch.numpy() for batch in batches]), strict=True):
         with torch.inference_mode():
             expected = network(pixel_values).logits.numpy()
         difference = np.abs(logits - expected).max() / max(1, np.abs(expected).max())
@@ -223,11 +214,9 @@ def _check(model: str | Path, exported: ModelProto, network: nn.Module, image_si
             )
 
 
-def _check_quantized(
-    model: str | Path, quantized: ModelProto, exported: ModelProto, calibration: list[np.ndarray]
-) -> None:
+def _check_quantized(model: str | Path, quantized: ModelProto, float32: ModelProto, batches: list[np.ndarray]) -> None:
     """Refuses a quantised graph that a range unfit for 256 levels has made another model."""
-    in_int8, in_float32 = (softmax(np.concatenate([*_run(it, calibration)]), axis=1) for it in (quantized, exported))
+    in_int8, in_float32 = (softmax(np.concatenate(_run(it, batches)), axis=1) for it in (quantized, float32))
     moved = np.abs(in_int8 - in_float32).sum(axis=1).mean() / 2
     if not moved < INT8_TOLERANCE:
         raise ValueError(
@@ -255,17 +244,10 @@ def _quantized(exported: ModelProto, calibration: list[np.ndarray]) -> ModelProt
     import onnx
     import onnx_ir
     from onnx_ir.passes.common import RemoveUnusedOpsetsPass
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Batches(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches = iter(calibration)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {"pixel_values": batch}
-
+    batches = ({"pixel_values": batch} for batch in calibration)
     with TemporaryDirectory() as folder:
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
         quant_pre_process(exported, prepared)
@@ -273,14 +255,12 @@ def _quantized(exported: ModelProto, calibration: list[np.ndarray]) -> ModelProt
             quantize_static(
                 prepared,
                 quantized,
-                Batches(),
-                quant_format=QuantFormat.QDQ,
+                SimpleNamespace(get_next=lambda: next(batches, None)),
                 op_types_to_quantize=list(_INT8_OPERATORS),
                 nodes_to_exclude=list(_float32_nodes(onnx.load(prepared))),
                 per_channel=True,
                 reduce_range=True,  # 7-bit weights: processors without VNNI add pairs of products in 16 bits
                 activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
                 extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},  # what reads them takes float32
             )
         # The preparation declares each domain that onnxruntime knows.
@@ -293,16 +273,15 @@ def _float32_nodes(model: ModelProto) -> Iterator[str]:
     - attention's products of two activations; the involution's, whose second factor was gathered, are quantised
     - padding with minus infinity, as before a max-pool: it leaves no range to divide into 256 levels
     """
-    from onnx import numpy_helper
+    from onnx.numpy_helper import to_array
 
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
     infinite = {name for name, values in weights.items() if np.isinf(values).any()}
     made_by = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
         if node.op_type == "MatMul" and not any(name in weights for name in node.input):
             second = made_by[node.input[1]]
-            is_gathered = second.op_type == "Reshape" and made_by[second.input[0]].op_type == "Gather"
-            if not is_gathered:
+            if second.op_type != "Reshape" or made_by[second.input[0]].op_type != "Gather":  # not gathered
                 yield node.name
         elif node.op_type == "Pad" and infinite.intersection(node.input):
             yield node.name

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
+from skimage.util import montage
 
 from dataset_script.rendered.rendered_faces import rendered_faces
 
@@ -20,6 +19,7 @@ _SIGNIFICANT = 0.05
 _COLUMNS = 4  # of panels
 _SHEET_SEED, _SHEET_FACE = 12, 3  # a rendered face seen from the front, well lit, with nothing before it
 _GAP = 4  # pixels between the faces of the sheet
+_SEVERITY_NAMES = [str(severity) for severity in range(1, SEVERITIES + 1)]
 
 
 def robustness_sections(
@@ -48,67 +48,35 @@ def robustness_sections(
     ]
 
 
-def robustness_results(
-    measurement: Measurement,
-    summary: Mapping[str, ModelRobustness],
-    comparisons: Sequence[Comparison],
-    data: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Returns the results at full precision, for `report.json`; the arguments are those of `robustness_sections`."""
-    shown = ("name", "family", "description", "parameter", "values")
-    return {
-        "data": data,
-        "images": len(measurement.groups),
-        "groups": len(set(measurement.groups)),
-        "seed": seed,
-        "image_side": SIDE,
-        "corruptions": [{name: getattr(corruption, name) for name in shown} for corruption in measurement.corruptions],
-        "models": {model: asdict(robustness) for model, robustness in summary.items()},
-        "comparisons": [asdict(comparison) for comparison in comparisons],
-    }
-
-
 def _method(measurement: Measurement, data: str, seed: int) -> list[Paragraph | Bullets]:
     images, groups = len(measurement.groups), len(set(measurement.groups))
-    return [
-        Paragraph(
-            f"{count(len(measurement.clean), 'model')} classified {count(images, 'image')} in "
-            f"{count(groups, 'group')} ({data}), clean and under "
-            f"{count(len(measurement.corruptions), 'corruption')} at {SEVERITIES} severities each. "
-            f"All models saw the same corrupted images."
-        ),
-        Bullets(
-            [
-                f"Each image is first resized to {SIDE} x {SIDE} pixels, the clean ones too, so that a severity means "
-                "the same for all data.",
-                "The severity fixes the strength of a corruption; place, side, sign and noise are random. They follow "
-                f"from the seed, {seed}, the corruption and the image's number.",
-                "Bars, glasses, hand and mask lie where faces framed as in FER2013 have eyes and mouth. On data "
-                "framed differently they cover other parts of the face.",
-                "Severities of different corruptions are not of equal strength: compare models, not corruptions.",
-                "Intervals are 95% bootstrap intervals that draw whole groups; p-values are corrected by Holm's method "
-                "over all tests of this report.",
-                "The drop is clean accuracy less the mean accuracy under corruptions. A model is called more robust "
-                "than another if its drop is smaller and its accuracy under corruptions is not.",
-                "A model may have seen a corruption as an augmentation in training. A difference between models is due "
-                "to their architecture only if they were trained in the same way.",
-            ]
-        ),
+    text = (
+        f"{count(len(measurement.clean), 'model')} classified {count(images, 'image')} in {count(groups, 'group')} "
+        f"({data}), clean and under {count(len(measurement.corruptions), 'corruption')} at {SEVERITIES} severities "
+        f"each. All models saw the same corrupted images."
+    )
+    notes = [
+        f"Each image is first resized to {SIDE} x {SIDE} pixels, the clean ones too, so that a severity means the same "
+        "for all data.",
+        "The severity fixes the strength of a corruption; place, side, sign and noise are random. They follow from the "
+        f"seed, {seed}, the corruption and the image's number.",
+        "Bars, glasses, hand and mask lie where faces framed as in FER2013 have eyes and mouth. On data framed "
+        "differently they cover other parts of the face.",
+        "Severities of different corruptions are not of equal strength: compare models, not corruptions.",
+        "Intervals are 95% bootstrap intervals that draw whole groups; p-values are corrected by Holm's method over "
+        "all tests of this report.",
+        "The drop is clean accuracy less the mean accuracy under corruptions. A model is called more robust than "
+        "another if its drop is smaller and its accuracy under corruptions is not.",
+        "A model may have seen a corruption as an augmentation in training. A difference between models is due to "
+        "their architecture only if they were trained in the same way.",
     ]
+    return [Paragraph(text), Bullets(notes)]
 
 
 def _score_table(summary: Mapping[str, ModelRobustness]) -> Table:
     header = ["model", "clean accuracy, %", "mean corruption score, %", "drop, points", "retained", "mCE"]
     rows = [
-        [
-            name,
-            _interval(model.clean),
-            _interval(model.scores[OVERALL]),
-            _interval(model.drops[OVERALL]),
-            percent(model.retained[OVERALL]),
-            percent(model.mean_corruption_error),
-        ]
+        [name, _interval(model.clean), *_score_cells(model, OVERALL), percent(model.mean_corruption_error)]
         for name, model in summary.items()
     ]
     caption = (
@@ -119,45 +87,29 @@ def _score_table(summary: Mapping[str, ModelRobustness]) -> Table:
     return Table(header, rows, caption)
 
 
+def _score_cells(model: ModelRobustness, scope: str) -> list[str]:
+    return [_interval(model.scores[scope]), _interval(model.drops[scope]), percent(model.retained[scope])]
+
+
+def _interval(estimate: Estimate) -> str:
+    return interval(estimate.value, (estimate.low, estimate.high))
+
+
 def _families(
     summary: Mapping[str, ModelRobustness], comparisons: Sequence[Comparison]
 ) -> list[Paragraph | Bullets | Table]:
     first, *_ = summary
-    scopes = [scope for scope in summary[first].scores if scope != OVERALL]
-    scores = Table(
-        ["family", "model", "accuracy, %", "drop, points", "retained"],
-        [
-            [
-                scope,
-                name,
-                _interval(model.scores[scope]),
-                _interval(model.drops[scope]),
-                percent(model.retained[scope]),
-            ]
-            for scope in scopes
-            for name, model in summary.items()
-        ],
-        "Mean accuracy over the corruptions of a family and their severities.",
-    )
+    _, *families = summary[first].scores
+    rows = [[family, name, *_score_cells(model, family)] for family in families for name, model in summary.items()]
+    header = ["family", "model", "accuracy, %", "drop, points", "retained"]
+    scores = Table(header, rows, "Mean accuracy over the corruptions of a family and their severities.")
     if not comparisons:
         return [scores, Paragraph("Name a second model to compare the two.")]
-    differences = Table(
-        ["family", "model", "accuracy, points", "p", "drop, points", "p"],
-        [
-            [
-                comparison.scope,
-                comparison.model,
-                points_interval(comparison.accuracy.value, comparison.accuracy.low, comparison.accuracy.high),
-                p_value(comparison.accuracy.corrected_p_value),
-                points_interval(comparison.drop.value, comparison.drop.low, comparison.drop.high),
-                p_value(comparison.drop.corrected_p_value),
-            ]
-            for comparison in comparisons
-        ],
-        f"Each model less {first}, on the same images. A negative difference in drop means more robust. The p-values "
-        "are corrected.",
-    )
-    return [Bullets([_verdict(comparison, first) for comparison in comparisons]), scores, differences]
+    verdicts = Bullets([_verdict(comparison, first) for comparison in comparisons])
+    rows = [[it.scope, it.model, *_gap_cells(it.accuracy), *_gap_cells(it.drop)] for it in comparisons]
+    header = ["family", "model", "accuracy, points", "p", "drop, points", "p"]
+    caption = f"Each model less {first}, on the same images. A negative difference in drop means more robust. The "
+    return [verdicts, scores, Table(header, rows, caption + "p-values are corrected.")]
 
 
 def _verdict(comparison: Comparison, first: str) -> str:
@@ -169,49 +121,38 @@ def _verdict(comparison: Comparison, first: str) -> str:
         robustness = f"{model} is more robust" if accuracy.value >= 0 else f"{model} loses less, but had less to lose"
     else:
         robustness = f"{model} is less robust" if accuracy.value <= 0 else f"{model} loses more, but had more to lose"
-    if accuracy.corrected_p_value >= _SIGNIFICANT:
-        level = "no difference in accuracy"
-    else:
+    level = "no difference in accuracy"
+    if accuracy.corrected_p_value < _SIGNIFICANT:
         level = f"{model} is right {'more' if accuracy.value > 0 else 'less'} often under it"
     return (
-        f"{comparison.scope.capitalize()}, {model} against {first}: {robustness} (drop {_tested(drop)}); {level} "
-        f"(accuracy {_tested(accuracy)})."
+        f"{comparison.scope.capitalize()}, {model} against {first}: {robustness} (drop {_gap(drop)}); {level} "
+        f"(accuracy {_gap(accuracy)})."
     )
 
 
-def _tested(difference: TestedDifference) -> str:
+def _gap(difference: TestedDifference) -> str:
+    return f"{_gap_cells(difference)[0]} points, {p_equals(difference.corrected_p_value)}"
+
+
+def _gap_cells(difference: TestedDifference) -> list[str]:
     gap = points_interval(difference.value, difference.low, difference.high)
-    return f"{gap} points, {p_equals(difference.corrected_p_value)}"
+    return [gap, p_value(difference.corrected_p_value)]
 
 
 def _condition_table(summary: Mapping[str, ModelRobustness], corruptions: Sequence[Corruption]) -> Table:
-    header = ["corruption", "model", *map(str, range(1, SEVERITIES + 1)), "mean", "errors by the first model's"]
-    rows = [
-        [
-            corruption.name,
-            name,
-            *(percent(share) for share in model.accuracy[corruption.name]),
-            percent(float(np.mean(model.accuracy[corruption.name]))),
-            percent(model.corruption_errors[corruption.name]),
-        ]
-        for corruption in corruptions
-        for name, model in summary.items()
-    ]
+    rows = []
+    for corruption in corruptions:
+        for name, model in summary.items():
+            shares = model.accuracy[corruption.name]
+            shown = [*shares, float(np.mean(shares)), model.corruption_errors[corruption.name]]
+            rows.append([corruption.name, name, *map(percent, shown)])
+    header = ["corruption", "model", *_SEVERITY_NAMES, "mean", "errors by the first model's"]
     return Table(header, rows, "Accuracy at each severity, and their mean.")
 
 
 def _parameter_table(corruptions: Sequence[Corruption]) -> Table:
-    header = ["corruption", "family", "what is done", "parameter", *map(str, range(1, SEVERITIES + 1))]
-    rows = [
-        [
-            corruption.name,
-            corruption.family,
-            corruption.description,
-            corruption.parameter,
-            *(f"{value:g}" for value in corruption.values),
-        ]
-        for corruption in corruptions
-    ]
+    rows = [[it.name, it.family, it.description, it.parameter, *map("{:g}".format, it.values)] for it in corruptions]
+    header = ["corruption", "family", "what is done", "parameter", *_SEVERITY_NAMES]
     return Table(header, rows, f"The parameter of each severity. Sides and pixels are of the image of {SIDE} x {SIDE}.")
 
 
@@ -220,11 +161,9 @@ def _curves(summary: Mapping[str, ModelRobustness], corruptions: Sequence[Corrup
     lines = -(-len(corruptions) // columns)
     figure = new_figure(2.2 * columns + 0.6, 1.9 * lines + 0.9)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    for place, axes in enumerate(panels.flat):
-        if place >= len(corruptions):
-            axes.set_axis_off()
-            continue
-        corruption = corruptions[place]
+    for axes in panels.flat[len(corruptions) :]:
+        axes.set_axis_off()
+    for axes, corruption in zip(panels.flat, corruptions, strict=False):
         for index, (name, model) in enumerate(summary.items()):
             shares = [model.clean.value, *model.accuracy[corruption.name]]
             axes.plot(range(SEVERITIES + 1), shares, **series_style(index), markersize=4, linewidth=1.5, label=name)
@@ -242,26 +181,22 @@ def _sheet(corruptions: Sequence[Corruption], seed: int) -> Picture:
     """Shows a drawn face, no real person, under each corruption, in two blocks side by side."""
     *_, face = rendered_faces(_SHEET_FACE + 1, SIDE, _SHEET_SEED)
     image = np.array(face.image)
-    blocks = [block for block in np.array_split(np.arange(len(corruptions)), 2) if len(block)]
-    figure = new_figure(4.9 * len(blocks), 0.67 * len(blocks[0]) + 0.5)
+    half = -(-len(corruptions) // 2)
+    blocks = [block for block in (corruptions[:half], corruptions[half:]) if block]
+    figure = new_figure(4.9 * len(blocks), 0.67 * half + 0.5)
     for axes, block in zip(figure.subplots(1, len(blocks), squeeze=False).flat, blocks, strict=True):
-        lines = [_sheet_line(image, corruptions[place], seed) for place in block]
-        axes.imshow(np.vstack(lines), interpolation="lanczos")
-        centres = (SIDE + _GAP) * np.arange(max(len(block), SEVERITIES + 1)) + SIDE / 2
-        axes.set_xticks(centres[: SEVERITIES + 1], ["clean", *map(str, range(1, SEVERITIES + 1))])
-        axes.set_yticks(centres[: len(block)], [corruptions[place].name for place in block])
+        faces = [
+            corrupt(image, corruption, severity, seed, 0) if severity else image
+            for corruption in block
+            for severity in range(SEVERITIES + 1)
+        ]
+        grid_shape = (len(block), SEVERITIES + 1)
+        sheet = montage(faces, (255, 255, 255), grid_shape=grid_shape, padding_width=_GAP, channel_axis=-1)
+        axes.imshow(sheet, interpolation="lanczos")
+        rows, columns = (_GAP + (SIDE + _GAP) * np.arange(number) + SIDE / 2 for number in grid_shape)
+        axes.set_xticks(columns, ["clean", *_SEVERITY_NAMES])
+        axes.set_yticks(rows, [corruption.name for corruption in block])
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelsize=9)
         axes.spines[:].set_visible(False)
-    caption = "One drawn face under each corruption: clean, and severity 1 to 5."
-    return Picture("corruptions", figure, caption)
-
-
-def _sheet_line(image: np.ndarray, corruption: Corruption, seed: int) -> np.ndarray:
-    faces = [image, *(corrupt(image, corruption, severity, seed, 0) for severity in range(1, SEVERITIES + 1))]
-    padded = [np.pad(face, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for face in faces]
-    return np.hstack(padded)
-
-
-def _interval(estimate: Estimate) -> str:
-    return interval(estimate.value, (estimate.low, estimate.high))
+    return Picture("corruptions", figure, "One drawn face under each corruption: clean, and severity 1 to 5.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import datasets
 import numpy as np
@@ -21,29 +22,20 @@ OVERALL = "all corruptions"
 
 @dataclass(frozen=True)
 class Measurement:
-    """Which answers are right.
-
-    Args:
-        corruptions: What was measured.
-        groups: Person or film of each image.
-        clean: Model -> on the images as they are, bool [images].
-        corrupted: Model -> on the corrupted ones, bool [corruptions, severities, images].
-    """
+    """Which answers are right. A scope is `OVERALL` or a family."""
 
     corruptions: Sequence[Corruption]
-    groups: Sequence[str]
-    clean: dict[str, NDArray[np.bool_]]
-    corrupted: dict[str, NDArray[np.bool_]]
+    groups: Sequence[str]  # person or film of each image
+    clean: dict[str, NDArray[np.bool_]]  # model -> on the images as they are [images]
+    corrupted: dict[str, NDArray[np.bool_]]  # model -> on the corrupted ones [corruptions, severities, images]
 
     @property
     def scopes(self) -> dict[str, list[int]]:
-        """`OVERALL` and each family -> places of its corruptions."""
-        families = dict.fromkeys(corruption.family for corruption in self.corruptions)
-        members = {
-            family: [place for place, corruption in enumerate(self.corruptions) if corruption.family == family]
-            for family in families
-        }
-        return {OVERALL: list(range(len(self.corruptions))), **members}
+        """Scope -> places of its corruptions."""
+        scopes = {OVERALL: list(range(len(self.corruptions)))}
+        for place, corruption in enumerate(self.corruptions):
+            scopes.setdefault(corruption.family, []).append(place)
+        return scopes
 
 
 @dataclass(frozen=True)
@@ -59,56 +51,35 @@ class Estimate:
 class ModelRobustness:
     """What corruptions do to one model. Shares are 0 to 1.
 
-    Args:
-        clean: Accuracy on the images as they are.
-        accuracy: Corruption -> accuracy at severity 1 to 5.
-        scores: `OVERALL` or family -> mean accuracy over its corruptions and severities; that of `OVERALL` is the mean
-            corruption score.
-        drops: `OVERALL` or family -> clean accuracy less that mean.
-        retained: `OVERALL` or family -> that mean by clean accuracy; NaN if that is 0.
-        corruption_errors: Corruption -> errors, summed over the severities, by those of the first model; NaN where it
-            makes none.
-        mean_corruption_error: Their mean, where they are known: the mCE of Hendrycks and Dietterich, "Benchmarking
-            Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019, section 4.2.
+    The last is the mCE of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+    Perturbations", ICLR 2019, section 4.2.
     """
 
-    clean: Estimate
-    accuracy: dict[str, list[float]]
-    scores: dict[str, Estimate]
-    drops: dict[str, Estimate]
-    retained: dict[str, float]
-    corruption_errors: dict[str, float]
-    mean_corruption_error: float
+    clean: Estimate  # accuracy on the images as they are
+    accuracy: dict[str, list[float]]  # corruption -> accuracy at severity 1 to 5
+    scores: dict[str, Estimate]  # scope -> mean accuracy over its corruptions and severities
+    drops: dict[str, Estimate]  # scope -> clean accuracy less that mean
+    retained: dict[str, float]  # scope -> that mean by clean accuracy; NaN if that is 0
+    corruption_errors: dict[str, float]  # corruption -> errors by those of the first model; NaN if it has none
+    mean_corruption_error: float  # their mean, where they are known
 
 
 @dataclass(frozen=True)
 class TestedDifference(Estimate):
-    """A difference with its 95% interval.
-
-    Args:
-        p_value: Of "there is none", two-sided.
-        corrected_p_value: The same after Holm's correction over all tests of the report.
-    """
+    """A difference with its 95% interval and the p-value of "there is none", two-sided."""
 
     p_value: float
-    corrected_p_value: float
+    corrected_p_value: float  # by Holm's method over all tests of the report
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model less the first model.
-
-    Args:
-        model: The model.
-        scope: `OVERALL` or a family.
-        accuracy: The difference in mean accuracy over corruptions and severities.
-        drop: The difference in clean accuracy less that mean; a negative one means more robust.
-    """
+    """A model less the first model, over the corruptions and severities of a scope."""
 
     model: str
     scope: str
-    accuracy: TestedDifference
-    drop: TestedDifference
+    accuracy: TestedDifference  # in mean accuracy
+    drop: TestedDifference  # in clean accuracy less that mean; a negative one means more robust
 
 
 def measure_robustness(
@@ -130,56 +101,46 @@ def measure_robustness(
     """
     orders = {name: class_order(name, classifier.labels) for name, classifier in classifiers.items()}
     labels = np.array(rows["label"][:])
-    clean = {name: np.empty(len(rows), bool) for name in classifiers}
-    corrupted = {name: np.empty((len(corruptions), SEVERITIES, len(rows)), bool) for name in classifiers}
-
-    def right_answers(images: list[np.ndarray], batch: slice) -> dict[str, NDArray[np.bool_]]:
-        answers = {name: classify(model, images, name, orders[name]) for name, model in classifiers.items()}
-        bar.update(len(images))
-        return {name: scores.argmax(axis=1) == labels[batch] for name, scores in answers.items()}
-
+    conditions = [None, *product(corruptions, range(1, SEVERITIES + 1))]
+    right = {name: np.empty((len(conditions), len(rows)), bool) for name in classifiers}
     # Batch by batch, so that images are decoded once and never all in memory.
-    total = len(rows) * (1 + len(corruptions) * SEVERITIES)
+    total = len(rows) * len(conditions)
     with tqdm(total=total, desc="corrupted images", unit="image", disable=None, leave=False) as bar:
         for start in range(0, len(rows), BATCH_SIZE):
             batch = slice(start, start + BATCH_SIZE)
-            images = [resize_face(to_rgb(image)) for image in rows[batch]["image"]]
-            for name, right in right_answers(images, batch).items():
-                clean[name][batch] = right
-            for place, corruption in enumerate(corruptions):
-                for severity in range(1, SEVERITIES + 1):
-                    changed = [
-                        corrupt(image, corruption, severity, seed, index) for index, image in enumerate(images, start)
-                    ]
-                    for name, right in right_answers(changed, batch).items():
-                        corrupted[name][place, severity - 1, batch] = right
-    return Measurement(corruptions, rows["group"][:], clean, corrupted)
+            clean = shown = [resize_face(to_rgb(image)) for image in rows[batch]["image"]]
+            for place, condition in enumerate(conditions):
+                if condition is not None:
+                    shown = [corrupt(image, *condition, seed, index) for index, image in enumerate(clean, start)]
+                for name, classifier in classifiers.items():
+                    answers = classify(classifier, shown, name, orders[name]).argmax(axis=1)
+                    right[name][place, batch] = answers == labels[batch]
+                bar.update(len(shown))
+    corrupted = {name: of_all[1:].reshape(len(corruptions), SEVERITIES, -1) for name, of_all in right.items()}
+    return Measurement(corruptions, rows["group"][:], {name: of_all[0] for name, of_all in right.items()}, corrupted)
 
 
 def summarize(measurement: Measurement, seed: int = 0) -> dict[str, ModelRobustness]:
-    """Computes the figures of each model; the intervals draw whole groups of images.
-
-    Args:
-        measurement: Of all models; the first is the reference of the corruption errors.
-        seed: Of the bootstrap.
-    """
+    """Computes the figures of each model; the intervals draw whole groups of images, by the seed."""
     names = [corruption.name for corruption in measurement.corruptions]
-    reference = next(iter(measurement.corrupted.values()))
+    errors_of_first = (~next(iter(measurement.corrupted.values()))).sum(axis=(1, 2))
+    known_errors = np.where(errors_of_first > 0, errors_of_first, np.nan)
     summary = {}
+
+    def estimate(values: NDArray) -> Estimate:
+        return Estimate(*paired_bootstrap(values, np.zeros(len(values)), measurement.groups, seed=seed)[:3])
+
     for model, corrupted in measurement.corrupted.items():
         clean = measurement.clean[model]
+        known_clean = clean.mean() or np.nan
         means = {scope: corrupted[places].mean(axis=(0, 1)) for scope, places in measurement.scopes.items()}
-        errors, errors_of_reference = ((~right).sum(axis=(1, 2)).astype(float) for right in (corrupted, reference))
-        ratios = np.full(len(names), np.nan)
-        np.divide(errors, errors_of_reference, out=ratios, where=errors_of_reference > 0)
+        ratios = (~corrupted).sum(axis=(1, 2)) / known_errors
         summary[model] = ModelRobustness(
-            clean=_estimate(clean, measurement.groups, seed),
+            clean=estimate(clean),
             accuracy=dict(zip(names, corrupted.mean(axis=2).tolist(), strict=True)),
-            scores={scope: _estimate(mean, measurement.groups, seed) for scope, mean in means.items()},
-            drops={scope: _estimate(clean - mean, measurement.groups, seed) for scope, mean in means.items()},
-            retained={
-                scope: float(mean.mean() / clean.mean()) if clean.any() else np.nan for scope, mean in means.items()
-            },
+            scores={scope: estimate(mean) for scope, mean in means.items()},
+            drops={scope: estimate(clean - mean) for scope, mean in means.items()},
+            retained={scope: float(mean.mean() / known_clean) for scope, mean in means.items()},
             corruption_errors=dict(zip(names, ratios.tolist(), strict=True)),
             mean_corruption_error=float(np.nanmean(ratios)) if np.isfinite(ratios).any() else np.nan,
         )
@@ -190,10 +151,6 @@ def compare(measurement: Measurement, seed: int = 0) -> list[Comparison]:
     """Compares each other model with the first, overall and by family, in accuracy and in drop.
 
     The compared value of an image is the share of right answers over the conditions; whole groups are drawn.
-
-    Args:
-        measurement: Of all models.
-        seed: Of the bootstrap.
     """
     first, *others = measurement.corrupted
     keys = [(model, scope) for model in others for scope in measurement.scopes]
@@ -203,14 +160,8 @@ def compare(measurement: Measurement, seed: int = 0) -> list[Comparison]:
     for model, scope in keys:
         places = measurement.scopes[scope]
         a, b = (measurement.corrupted[name][places].mean(axis=(0, 1)) for name in (model, first))
-        drop_a, drop_b = measurement.clean[model] - a, measurement.clean[first] - b
-        differences.append(paired_bootstrap(a, b, measurement.groups, samples, seed))
-        differences.append(paired_bootstrap(drop_a, drop_b, measurement.groups, samples, seed))
+        drops = measurement.clean[model] - a, measurement.clean[first] - b
+        differences += [paired_bootstrap(*pair, measurement.groups, samples, seed) for pair in ((a, b), drops)]
     corrected = holm([difference.p_value for difference in differences])
     tested = [TestedDifference(*difference, p) for difference, p in zip(differences, corrected, strict=True)]
     return [Comparison(*key, *pair) for key, *pair in zip(keys, tested[::2], tested[1::2], strict=True)]
-
-
-def _estimate(values: NDArray, groups: Sequence[str], seed: int) -> Estimate:
-    difference = paired_bootstrap(values, np.zeros(len(values)), groups, seed=seed)
-    return Estimate(difference.value, difference.low, difference.high)

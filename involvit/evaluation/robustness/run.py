@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...reports.writer import check_report_folder, write_report
 from ..named_models import load_models
 from ..predictions import describe_data, load_faces
-from .document import robustness_results, robustness_sections
+from .corruptions import CORRUPTIONS, SIDE
+from .document import robustness_sections
 from .measure import compare, measure_robustness, summarize
 
 
@@ -27,13 +29,13 @@ def evaluate_robustness(
 
     Args:
         models: See `load_models`; the first is the one that the others are compared with.
-        data: See `load_faces`.
-        part: See `load_faces`.
+        data: See `load_faces`, as for `part` and `load_arguments`.
+        part: What of the data is measured.
         out: Folder of the report.
         overwrite: Whether a report that is already there is replaced.
         command: The command line that makes the report again.
         seed: Of the split, the corruptions and the bootstrap.
-        **load_arguments: See `load_faces`.
+        **load_arguments: How the data is read and split.
 
     Returns:
         The path of `report.html`.
@@ -51,8 +53,16 @@ def evaluate_robustness(
     measurement = measure_robustness(classifiers, rows, seed=seed)
     summary, comparisons = summarize(measurement, seed), compare(measurement, seed)
     name = describe_data(data, part, load_arguments.get("split"))
+    shown = ("name", "family", "description", "parameter", "values")
+    results = {
+        "data": name,
+        "images": len(measurement.groups),
+        "groups": len(set(measurement.groups)),
+        "seed": seed,
+        "image_side": SIDE,
+        "corruptions": [{name: getattr(corruption, name) for name in shown} for corruption in CORRUPTIONS],
+        "models": {model: asdict(summary[model]) | {"classifier": classifiers[model].name} for model in classifiers},
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+    }
     sections = robustness_sections(measurement, summary, comparisons, name, seed)
-    results = robustness_results(measurement, summary, comparisons, name, seed)
-    for model, classifier in classifiers.items():
-        results["models"][model]["classifier"] = classifier.name
     return write_report(out, f"Robustness of {', '.join(summary)}", command, sections, results, overwrite)

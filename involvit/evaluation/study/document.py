@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
@@ -43,13 +42,11 @@ def study_sections(
         summary: See `summarize`.
         comparisons: See `compare_variants`; empty where fusion is the only variant.
         leak: See `measure_leak`; empty where no two splits can be compared.
-
-    Returns:
-        The sections of its report.
     """
+    metrics = [name[0].upper() + name[1:] for name in _NAMES.values()]
     means = [
         Table(
-            ["Variant", "Split", "Runs", *(_capital(name) for name in _NAMES.values()), "Parameters, M", "Images/s"],
+            ["Variant", "Split", "Runs", *metrics, "Parameters, M", "Images/s"],
             [_mean_cells(row) for row in summary.to_dict("records")],
             "Mean ± standard deviation over runs, in percent; images/s are those of training.",
         ),
@@ -64,28 +61,17 @@ def study_sections(
         Paragraph(f"No run of another variant has one of {BASELINE} on the same split, seed and fold beside it.")
     ]
     if not comparisons.empty:
-        variants = [
-            Table(
-                ["Metric", "Variant", "Split", "Pairs", f"Variant less {BASELINE}", "p", "p, Holm"],
-                [_test_cells(row, ("variant", "split")) for row in comparisons.to_dict("records")],
-                f"Runs of the same split, seed and fold are paired. {_METHOD}",
-            )
-        ]
+        header = ["Variant", "Split", "Pairs", f"Variant less {BASELINE}"]
+        variants = [_test_table(comparisons, header, "Runs of the same split, seed and fold are paired.")]
     leaks = [Paragraph(_no_leak(runs))]
     if not leak.empty:
-        leaks = [
-            Table(
-                ["Metric", "Variant", "Split", "Person-disjoint", "Seeds", "Gain", "p", "p, Holm"],
-                [_test_cells(row, ("variant", "split", "disjoint")) for row in leak.to_dict("records")],
-                f"What a split that may put one person on both sides gains over a person-disjoint one. {_METHOD}",
-            ),
-            Picture(
-                "leak",
-                leak_figure(runs),
-                "Each thin line is one seed, its folds averaged; the thick one is the mean. Where lines fall, the "
-                "split on the left flatters the model; the dashed line is always answering the largest class.",
-            ),
-        ]
+        header = ["Variant", "Split", "Person-disjoint", "Seeds", "Gain"]
+        gain = "What a split that may put one person on both sides gains over a person-disjoint one."
+        lines = (
+            "Each thin line is one seed, its folds averaged; the thick one is the mean. Where lines fall, the split on "
+            "the left flatters the model; the dashed line is always answering the largest class."
+        )
+        leaks = [_test_table(leak, header, gain), Picture("leak", leak_figure(runs), lines)]
     return [
         Section("Summary", [Bullets(_statements(runs, summary, comparisons, leak))]),
         Section("Means", means),
@@ -125,14 +111,14 @@ def _comparison_statements(comparisons: pd.DataFrame) -> list[str]:
     tested = comparisons.dropna(subset="p_holm")
     if tested.empty:
         return []
-    found = [
+    found = "; ".join(
         f"{row['variant']} on {row['split']}, {_NAMES[row['metric']]} {_difference(row)} ({p_equals(row['p_holm'])})"
         for row in tested[tested["p_holm"] < _SIGNIFICANT].to_dict("records")
-    ]
-    corrected = f"After Holm's correction for {len(tested)} comparisons"
+    )
+    differ = f"no variant differs from {BASELINE}; to show a small difference takes more runs"
     if found:
-        return [f"{corrected}, these differ from {BASELINE}, in points: {'; '.join(found)}."]
-    return [f"{corrected}, no variant differs from {BASELINE}; to show a small difference takes more runs."]
+        differ = f"these differ from {BASELINE}, in points: {found}"
+    return [f"After Holm's correction for {len(tested)} comparisons, {differ}."]
 
 
 def paper_interval() -> tuple[float, float]:
@@ -142,11 +128,7 @@ def paper_interval() -> tuple[float, float]:
 
 
 def runs_figure(runs: pd.DataFrame) -> Figure:
-    """Draws accuracy and macro F1 of every run by variant and split, with the means.
-
-    Args:
-        runs: See `read_runs`.
-    """
+    """Draws accuracy and macro F1 of every run, see `read_runs`, by variant and split, with the means."""
     variants, splits = list(runs["variant"].unique()), list(runs["split"].unique())
     figure = new_figure(max(6.0, 1.6 * len(variants) + 2), 7)
     for axes, metric in zip(figure.subplots(len(TESTED), 1, sharex=True), TESTED, strict=True):
@@ -171,12 +153,10 @@ def runs_figure(runs: pd.DataFrame) -> Figure:
 def leak_figure(runs: pd.DataFrame) -> Figure:
     """Draws the accuracy of each variant on splits with and without shared persons, seed by seed.
 
-    Args:
-        runs: See `read_runs`; at least one variant and seed on both splits of one of `LEAKS`.
+    At least one variant and seed of the runs must be on both splits of one of `LEAKS`.
     """
     by_seed = runs.pivot_table("accuracy", ["variant", "seed"], "split", sort=False)
-    pairs = {pair: by_seed[list(pair)].dropna() for pair in LEAKS if set(pair) <= set(by_seed)}
-    pairs = {pair: accuracy for pair, accuracy in pairs.items() if len(accuracy)}
+    pairs = {pair: accuracy for pair in LEAKS if len(accuracy := by_seed.reindex(columns=pair).dropna())}
     figure = new_figure(max(4.5, 1.7 * runs["variant"].nunique() + 1), 3.4 * len(pairs))
     all_axes = figure.subplots(len(pairs), 1, squeeze=False)[:, 0]
     for axes, (pair, accuracy) in zip(all_axes, pairs.items(), strict=True):
@@ -197,17 +177,18 @@ def leak_figure(runs: pd.DataFrame) -> Figure:
 
 
 def _mean_cells(row: dict[str, Any]) -> list[Any]:
-    cells = []
-    for name in _NAMES:
-        deviation = row[f"{name}_deviation"]
-        cells.append(f"{100 * row[name]:.1f} ± {'-' if np.isnan(deviation) else f'{100 * deviation:.1f}'}")
+    means = [f"{percent(row[name], '')} ± {percent(row[f'{name}_deviation'], '')}" for name in _NAMES]
     speed = round(row["training_images_per_s"])
-    return [row["variant"], row["split"], row["runs"], *cells, row["parameters"] / 1e6, speed]
+    return [row["variant"], row["split"], row["runs"], *means, row["parameters"] / 1e6, speed]
 
 
-def _test_cells(row: dict[str, Any], names: Sequence[str]) -> list[Any]:
-    tested = [row["pairs"], _difference(row), p_value(row["p_value"]), p_value(row["p_holm"])]
-    return [_NAMES[row["metric"]], *(row[name] for name in names), *tested]
+def _test_table(tests: pd.DataFrame, header: Sequence[str], caption: str) -> Table:
+    """Sets out tests; the header names what is compared, their number and the difference."""
+    rows = [
+        [_NAMES[metric], *compared, points_interval(value, low, high), p_value(p), p_value(p_holm)]
+        for metric, *compared, value, low, high, p, p_holm in tests.itertuples(index=False)
+    ]
+    return Table(["Metric", *header, "p", "p, Holm"], rows, f"{caption} {_METHOD}")
 
 
 def _difference(row: dict[str, Any]) -> str:
@@ -224,7 +205,3 @@ def _no_leak(runs: pd.DataFrame) -> str:
 def _span(values: pd.Series, form: str = "d") -> str:
     low, high = format(values.min(), form), format(values.max(), form)
     return low if low == high else f"{low} to {high}"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,6 +17,8 @@ TESTED = ("accuracy", "macro_f1")
 LEAKS = (("random", "group"), ("stratified", "group"), ("kfold", "group_kfold"))
 """Splits that may put one person on both sides, each with the one of its kind that does not."""
 _METRICS = (*TESTED, "macro_precision", "macro_recall", "expected_calibration_error")
+_SIZES = ("parameters", "training_images_per_s")
+_OTHER = "_of_other"  # after the names of columns of the run that another is compared with
 
 
 def read_runs(folder: Path) -> pd.DataFrame:
@@ -34,20 +35,13 @@ def read_runs(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for path in folder.glob("*/*/*/report.json"):
+        *_, variant, split, _, _ = path.parts
         report = json.loads(path.read_text())
         metrics, run = report["metrics"], report["run"]
-        row = {
-            "variant": path.parts[-4],
-            "split": path.parts[-3],
-            "seed": run["recipe"]["seed"],
-            "fold": run["recipe"]["fold"],
-            **{name: metrics[name] for name in _METRICS},
-            "train_images": run["images"]["train"],
-            "evaluated_images": run["images"][run["evaluated_on"]],
-            **{name: run[name] for name in ("evaluated_on", "largest_class_share")},
-            **{name: run[name] for name in ("parameters", "training_images_per_s")},
-        }
-        rows.append(row)
+        row = {"variant": variant, "split": split, "seed": run["recipe"]["seed"], "fold": run["recipe"]["fold"]}
+        row |= {name: metrics[name] for name in _METRICS}
+        row |= {"train_images": run["images"]["train"], "evaluated_images": run["images"][run["evaluated_on"]]}
+        rows.append(row | {name: run[name] for name in ("evaluated_on", "largest_class_share", *_SIZES)})
     rows.sort(key=lambda row: (VARIANTS.index(row["variant"]), METHODS.index(row["split"]), row["seed"], row["fold"]))
     return pd.DataFrame(rows)
 
@@ -63,12 +57,11 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         standard deviation over runs as `NAME_deviation` (n - 1 in the denominator, NaN for one run), and the means of
         `parameters` and `training_images_per_s`.
     """
-    groups = runs.groupby(["variant", "split"], sort=False)
     columns = {"runs": ("seed", "size")}
     for name in _METRICS:
         columns |= {name: (name, "mean"), f"{name}_deviation": (name, "std")}
-    columns |= {name: (name, "mean") for name in ("parameters", "training_images_per_s")}
-    return groups.agg(**columns).reset_index()
+    columns |= {name: (name, "mean") for name in _SIZES}
+    return runs.groupby(["variant", "split"], sort=False).agg(**columns).reset_index()
 
 
 def compare_variants(runs: pd.DataFrame) -> pd.DataFrame:
@@ -87,14 +80,9 @@ def compare_variants(runs: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["split", "seed", "fold"]
     of_fusion = runs[runs["variant"] == BASELINE].set_index(keys)
-    rows = []
-    for metric in TESTED:
-        for (variant, split), own in runs[runs["variant"] != BASELINE].groupby(["variant", "split"], sort=False):
-            pairs = own.set_index(keys).join(of_fusion, how="inner", rsuffix="_fusion")
-            if not pairs.empty:
-                tested = _test(pairs, metric, f"{metric}_fusion")
-                rows.append({"metric": metric, "variant": variant, "split": split, **tested})
-    return _with_holm(rows, ["variant", "split"])
+    others = runs[runs["variant"] != BASELINE].groupby(["variant", "split"], sort=False)
+    pairs = {names: own.set_index(keys).join(of_fusion, how="inner", rsuffix=_OTHER) for names, own in others}
+    return _tested(pairs, ["variant", "split"])
 
 
 def measure_leak(runs: pd.DataFrame) -> pd.DataFrame:
@@ -112,26 +100,24 @@ def measure_leak(runs: pd.DataFrame) -> pd.DataFrame:
     """
     numbers = [*TESTED, "train_images", "evaluated_images"]
     by_seed = runs[runs["evaluated_on"] != "test"].groupby(["split", "variant", "seed"], sort=False)[numbers].mean()
-    by_seed = by_seed.reset_index()
+    by_split = {split: own.droplevel("split") for split, own in by_seed.groupby(level="split")}
+    pairs = {}
+    for split, disjoint in LEAKS:
+        if split in by_split and disjoint in by_split:
+            both = by_split[split].join(by_split[disjoint], how="inner", rsuffix=_OTHER)
+            pairs |= {(variant, split, disjoint): own for variant, own in both.groupby("variant", sort=False)}
+    return _tested(pairs, ["variant", "split", "disjoint"])
+
+
+def _tested(pairs: dict[tuple[str, ...], pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """Tests each metric of each set of paired runs; `names` are those of the parts of its key."""
     rows = []
     for metric in TESTED:
-        for split, disjoint in LEAKS:
-            of_disjoint = by_seed[by_seed["split"] == disjoint].set_index(["variant", "seed"])
-            of_split = by_seed[by_seed["split"] == split].set_index(["variant", "seed"])
-            paired = of_split.join(of_disjoint, how="inner", rsuffix="_disjoint")
-            for variant, pairs in paired.groupby("variant", sort=False):
-                tested = _test(pairs, metric, f"{metric}_disjoint")
-                rows.append({"metric": metric, "variant": variant, "split": split, "disjoint": disjoint, **tested})
-    return _with_holm(rows, ["variant", "split", "disjoint"])
-
-
-def _test(pairs: pd.DataFrame, value: str, other: str) -> dict[str, Any]:
-    ratio = pairs["evaluated_images"].sum() / pairs["train_images"].sum()
-    difference, (low, high), p_value = corrected_resampled_t_test(pairs[value] - pairs[other], ratio)
-    return {"pairs": len(pairs), "difference": difference, "low": low, "high": high, "p_value": p_value}
-
-
-def _with_holm(rows: list[dict[str, Any]], keys: Sequence[str]) -> pd.DataFrame:
-    columns = ["metric", *keys, "pairs", "difference", "low", "high", "p_value"]
+        for key, runs in pairs.items():
+            if not runs.empty:
+                ratio = runs["evaluated_images"].sum() / runs["train_images"].sum()
+                value, bounds, p = corrected_resampled_t_test(runs[metric] - runs[metric + _OTHER], ratio)
+                rows.append((metric, *key, len(runs), value, *bounds, p))
+    columns = ["metric", *names, "pairs", "difference", "low", "high", "p_value"]
     tested = pd.DataFrame(rows, columns=columns)
     return tested.assign(p_holm=holm(tested["p_value"].tolist()))

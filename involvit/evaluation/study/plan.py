@@ -13,25 +13,17 @@ if TYPE_CHECKING:
 
 BASELINE = "fusion"
 VARIANTS = (BASELINE, "rednet", "vit", "half_grid", "half_width", "no_augmentation")
-FOLDED_SPLITS = ("kfold", "group_kfold")
-_WEIGHTS = {"rednet": "rednet_checkpoint", "vit": "vit_pretrained"}
+_FOLDED_SPLITS = ("kfold", "group_kfold")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a study.
+    """One training of a study."""
 
-    Args:
-        variant: One of `VARIANTS`.
-        split: One of `METHODS` of dataset_script.splits.
-        seed: Of split, weights and order, and of the rendered faces.
-        fold: Which fold is held out, from 0; None for a split without folds.
-    """
-
-    variant: str
-    split: str
-    seed: int
-    fold: int | None = None
+    variant: str  # one of `VARIANTS`
+    split: str  # one of `METHODS` of dataset_script.splits
+    seed: int  # of split, weights and order, and of the rendered faces
+    fold: int | None = None  # which one is held out, from 0; None for a split without folds
 
     @property
     def folder(self) -> Path:
@@ -40,33 +32,19 @@ class Run:
         return Path(self.variant, self.split, f"seed{self.seed}{fold}")
 
 
-def plan_runs(variants: Sequence[str], splits: Sequence[str], seeds: Sequence[int], folds: int) -> list[Run]:
-    """Lists the runs, seed by seed: an interrupted study leaves whole pairs to compare.
-
-    Args:
-        variants: Some of `VARIANTS`.
-        splits: Some of `METHODS` of dataset_script.splits.
-        seeds: One per repeat.
-        folds: How many runs a split of `FOLDED_SPLITS` takes for each seed.
-    """
+def plan_runs(variants: Sequence[str], splits: Sequence[str], seeds: Sequence[int], n_folds: int) -> list[Run]:
+    """Lists the runs, of k-fold splits one per fold, seed by seed: an interrupted study leaves pairs to compare."""
     return [
         Run(variant, split, seed, fold)
         for seed in seeds
         for split in splits
-        for fold in (range(folds) if split in FOLDED_SPLITS else [None])
+        for fold in (range(n_folds) if split in _FOLDED_SPLITS else [None])
         for variant in variants
     ]
 
 
 def variant_flags(variant: str, recipe: Recipe) -> list[str]:
-    """Returns the flags of `involvit train` by which a variant differs from the recipe.
-
-    Args:
-        variant: One of `VARIANTS`.
-        recipe: That of the study, of a model with both branches.
-
-    Returns:
-        Words of a command line; none for `BASELINE`.
+    """Returns the flags of `involvit train` by which a variant differs from the recipe, which is of both branches.
 
     Raises:
         ValueError: If the recipe leaves no such variant.
@@ -81,10 +59,9 @@ def variant_flags(variant: str, recipe: Recipe) -> list[str]:
 
 
 def _changes(variant: str, recipe: Recipe) -> dict[str, Any]:
-    if variant in _WEIGHTS:
-        (left_out,) = _WEIGHTS.keys() - {variant}
-        frozen = [branch for branch in recipe.frozen if branch == variant]
-        return {"model.branches": variant, _WEIGHTS[left_out]: None, "frozen": frozen}
+    if variant in ("rednet", "vit"):
+        left_out = "vit_pretrained" if variant == "rednet" else "rednet_checkpoint"
+        return {"model.branches": variant, left_out: None, "frozen": list({variant}.intersection(recipe.frozen))}
     from modeling_involvit import InvolViTConfig  # the command line reads VARIANTS without it
 
     config = InvolViTConfig(**recipe.model)

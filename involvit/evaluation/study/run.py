@@ -26,8 +26,7 @@ from .document import study_sections
 from .measure import compare_variants, measure_leak, read_runs, summarize
 from .plan import BASELINE, Run, plan_runs, variant_flags
 
-_SET_BY_STUDY = ("output_dir", "resume", "push_to_hub", "data", "data_dir", "split", "n_folds", "fold")
-_KEPT = (REPORT, RECORD)
+_SET_BY_STUDY = ("out", "output_dir", "resume", "push_to_hub", "data", "data_dir", "split", "n_folds", "fold")
 _POLL_SECONDS = 0.2
 
 
@@ -38,7 +37,7 @@ def run_study(
     variants: Sequence[str],
     splits: Sequence[str],
     repeats: int,
-    folds: int,
+    n_folds: int,
     jobs: int,
     settings: Sequence[str],
     command: str,
@@ -52,10 +51,8 @@ def run_study(
         config: The recipe that all variants derive from.
         data: Labelled faces as `load_fer_dataset` takes them; by default those of the recipe.
         out: Folder of the study: `runs/`, what is kept of each run, and `report/`.
-        variants: Some of `VARIANTS`.
-        splits: Some of `METHODS` of dataset_script.splits.
         repeats: Number of seeds, counted up from the recipe's.
-        folds: Folds of the k-fold splits; each seed takes them all.
+        n_folds: Folds of the k-fold splits; each seed takes them all.
         jobs: Runs at once; they share the cores, and where there are GPUs each has one of its own.
         settings: Fields of the recipe to change for all runs, as `FIELD=VALUE`.
         command: The command line, for the report.
@@ -68,34 +65,30 @@ def run_study(
         OSError: If a file cannot be read or the folder cannot be written.
     """
     check_report_folder(out / "report", overwrite=True)
-    recipe = _read_recipe(config, data, out / "runs", folds, settings)
+    recipe = _read_recipe(config, data, out / "runs", n_folds, settings)
     flags = {variant: variant_flags(variant, recipe) for variant in variants}
-    plan = plan_runs(variants, splits, range(recipe.seed, recipe.seed + repeats), folds)
+    plan = plan_runs(variants, splits, range(recipe.seed, recipe.seed + repeats), n_folds)
     left = [run for run in plan if not _is_finished(out / "runs" / run.folder)]
     if left:
-        _check_data(recipe, splits)
+        for split in splits:  # finds a mistake in the data before the first run, not by each run anew
+            load_faces(replace(recipe, split=split, fold=0, drop_duplicates=False))
         write_recipe(recipe, out / "runs" / RECORD)
     failures = _run_all(left, flags, recipe, jobs, done=len(plan) - len(left))
 
     runs = read_runs(out / "runs")
     if not runs.empty:
-        summary, comparisons, leak = summarize(runs), compare_variants(runs), measure_leak(runs)
-        frames = {"runs": runs, "summary": summary, "comparisons": comparisons, "leak": leak}
-        page = write_report(
-            out / "report",
-            f"Study of {config.stem} on {Path(recipe.data).name}",
-            command,
-            study_sections(runs, summary, comparisons, leak),
-            {name: frame.to_dict("records") for name, frame in frames.items()},
-            overwrite=True,
-        )
+        frames = {"runs": runs, "summary": summarize(runs)}
+        frames |= {"comparisons": compare_variants(runs), "leak": measure_leak(runs)}
+        title, sections = f"Study of {config.stem} on {Path(recipe.data).name}", study_sections(**frames)
+        results = {name: frame.to_dict("records") for name, frame in frames.items()}
+        page = write_report(out / "report", title, command, sections, results, overwrite=True)
         print(f"{page}: {len(runs)} runs")
     if failures:
         print(f"error: {len(failures)} of {len(plan)} runs failed: {'; '.join(failures)}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, settings: Sequence[str]) -> Recipe:
+def _read_recipe(config: Path, data: str | None, runs: Path, n_folds: int, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         name, equals, _ = setting.partition("=")
         if not equals:
@@ -103,7 +96,7 @@ def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, setting
         if name in _SET_BY_STUDY:
             raise ValueError(f"--set {name} is not for a study, which chooses {', '.join(_SET_BY_STUDY)} itself")
     words = [f"--config={config}", "--report_to=none", *(f"--{setting}" for setting in settings)]
-    recipe = parse_recipe([*words, f"--output_dir={runs}", f"--n_folds={folds}", "--push_to_hub=false"])
+    recipe = parse_recipe([*words, f"--output_dir={runs}", f"--n_folds={n_folds}", "--push_to_hub=false"])
     if recipe.model.get("branches", BASELINE) != BASELINE:
         raise ValueError(f"{config} is of one branch alone; a study derives its variants from a model with both")
     if data is not None:
@@ -119,12 +112,6 @@ def _read_recipe(config: Path, data: str | None, runs: Path, folds: int, setting
             f"choose another --out"
         )
     return recipe
-
-
-def _check_data(recipe: Recipe, splits: Sequence[str]) -> None:
-    """Finds a mistake in the data before the first run, not by each run anew."""
-    for split in splits:
-        load_faces(replace(recipe, split=split, fold=0, drop_duplicates=False))
 
 
 def _is_finished(folder: Path) -> bool:
@@ -146,16 +133,11 @@ def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, j
                 time.sleep(_POLL_SECONDS)
                 bar.refresh()
                 for place, (run, process) in list(running.items()):
-                    if process.poll() is None:
-                        continue
-                    del running[place]
-                    folder = Path(recipe.output_dir) / run.folder
-                    if _is_finished(folder):
-                        _remove_weights(folder)
-                    else:
-                        failures.append(f"{run.folder}: {_last_error(_log(folder))} ({_log(folder)})")
-                    bar.update()
-                    bar.set_postfix_str(str(run.folder))
+                    if process.poll() is not None:
+                        del running[place]
+                        failures += _clean_up(run, Path(recipe.output_dir) / run.folder)
+                        bar.update()
+                        bar.set_postfix_str(str(run.folder))
         except BaseException:
             for _, process in running.values():
                 with contextlib.suppress(ProcessLookupError):
@@ -174,61 +156,41 @@ def _start(run: Run, flags: Sequence[str], recipe: Recipe, place: int, jobs: int
     if jobs > 1:
         threads = threads or max(len(os.sched_getaffinity(0)) // jobs, 1)
         launch_flags = ["--num_processes=1"]
-        if gpus := _visible_gpus():
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = chosen.split(",") if chosen else [str(index) for index in range(torch.cuda.device_count())]
+        if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     if (folder / RECORD).exists():  # half done: other threads round differently, so it keeps those it has
         threads = yaml.safe_load((folder / RECORD).read_text())["num_threads"]
     command = run_command(run, flags, recipe, threads, launch_flags)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _log(folder).open("wb") as log:
+    with folder.with_suffix(".log").open("wb") as log:  # beside: a run starts in an empty folder only
         # A session of its own: Ctrl-C reaches the study alone, which then ends launcher and training together.
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
 def run_command(
-    run: Run, flags: Sequence[str], recipe: Recipe, num_threads: int | None, launch_flags: Sequence[str] = ()
+    run: Run, flags: Sequence[str], recipe: Recipe, num_threads: int | None, launch_flags: Sequence[str]
 ) -> list[str]:
-    """Returns the command line of one run.
-
-    Args:
-        run: The run.
-        flags: What its variant changes in the recipe, see `variant_flags`.
-        recipe: The study's, which is in `output_dir/recipe.yaml`.
-        num_threads: Threads that it computes with on a CPU; None for all cores.
-        launch_flags: For `accelerate launch`.
-    """
+    """Returns the command line of one run, with `flags` for the training and `launch_flags` for `accelerate launch`."""
     runs = Path(recipe.output_dir)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *launch_flags, "-m", "involvit", "train"]
-    values = {
-        "config": runs / RECORD,
-        "output_dir": runs / run.folder,
-        "resume": "true",
-        "split": run.split,
-        "seed": run.seed,
-        "fold": run.fold or 0,
-        "num_threads": json.dumps(num_threads),
-    }
-    return [*launch, *(f"--{name}={value}" for name, value in values.items()), *flags]
+    words = [f"--config={runs / RECORD}", f"--output_dir={runs / run.folder}", "--resume=true", f"--split={run.split}"]
+    words += [f"--seed={run.seed}", f"--fold={run.fold or 0}", f"--num_threads={json.dumps(num_threads)}"]
+    return [*launch, *words, *flags]
 
 
-def _visible_gpus() -> list[str]:
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return chosen.split(",") if chosen else [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _log(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.log")  # beside: a run starts in an empty folder only
-
-
-def _last_error(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["it ended without a word"])[-1]
-
-
-def _remove_weights(folder: Path) -> None:
+def _clean_up(run: Run, folder: Path) -> list[str]:
+    """Leaves of a finished run what the study needs; of one that failed, returns a line that says why."""
+    if not _is_finished(folder):
+        log = folder.with_suffix(".log")
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        reason = (errors or lines or ["it ended without a word"])[-1]
+        return [f"{run.folder}: {reason} ({log})"]
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in _KEPT:
+        elif path.name not in (REPORT, RECORD):
             path.unlink()
+    return []

@@ -68,12 +68,12 @@ def fake(monkeypatch):
 
 
 def go(config, out, **changes):
-    options = {"data": None, "variants": ["fusion", "vit"], "splits": ["random", "group"], "repeats": 1, "folds": 2}
+    options = {"data": None, "variants": ["fusion", "vit"], "splits": ["random", "group"], "repeats": 1, "n_folds": 2}
     return study.run_study(config, out=out, **{**options, "jobs": 1, "settings": [], "command": "study", **changes})
 
 
 def test_runs_come_seed_by_seed_and_each_fold_of_the_folded_splits():
-    runs = plan_runs(["fusion", "vit"], ["random", "kfold"], [7, 8], folds=3)
+    runs = plan_runs(["fusion", "vit"], ["random", "kfold"], [7, 8], n_folds=3)
     assert len(runs) == len(set(runs)) == 2 * 2 * (1 + 3)
     assert [run.seed for run in runs] == [7] * 8 + [8] * 8
     assert str(runs[2].folder) == "fusion/kfold/seed7_fold0"
@@ -156,7 +156,7 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(config, tmp_path, 
         ({"settings": ["split=group"]}, "not for a study"),
         ({"settings": ["model.branches=vit"]}, "one branch alone"),
         ({"data": "no-such-folder"}, "does not exist"),
-        ({"splits": ["kfold"], "folds": 50}, "use fewer folds"),
+        ({"splits": ["kfold"], "n_folds": 50}, "use fewer folds"),
     ],
 )
 def test_mistakes_end_before_anything_is_written(config, tmp_path, changes, message):
