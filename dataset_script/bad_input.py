@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from PIL import Image
 
 from involvit.files import IMAGE_FORMATS
+
+from .data_arguments import ON_ERROR
 
 MAX_PIXELS = 64 * 2**20
 MAX_FILE_BYTES = 256 * 2**20
@@ -20,17 +25,19 @@ class BadInput:
         source: What is being read, named in the error.
         on_error: `"stop"` raises at the first piece, `"skip"` collects them in `left_out`.
 
+    Attributes:
+        unclear: How many images are left out because of their votes, by reason, though nothing is wrong with them.
+
     Raises:
         ValueError: If `on_error` is neither.
     """
 
     def __init__(self, source: str, on_error: str) -> None:
-        if on_error not in ("stop", "skip"):
+        if on_error not in ON_ERROR:
             raise ValueError(f"on_error is {on_error!r}; it is 'stop' or 'skip'.")
-        self.source = source
-        self.on_error = on_error
+        self.source, self.on_error = source, on_error
         self.left_out: list[str] = []
-        self.notes: list[str] = []
+        self.unclear = Counter[str]()
 
     def add(self, name: str, problem: str) -> None:
         """Records one file, row or folder that is left out.
@@ -48,55 +55,47 @@ class BadInput:
             )
         self.left_out.append(f"{name} {problem}")
 
-    def note(self, text: str) -> None:
-        """Has the report say what a reader leaves out by rule, though nothing is wrong with it.
-
-        Args:
-            text: Begins with "left out".
-        """
-        self.notes.append(text)
+    @contextmanager
+    def catching(self, name: str) -> Iterator[None]:
+        """Adds the ValueError that is raised inside, and goes on after it where `add` does."""
+        try:
+            yield
+        except ValueError as error:
+            self.add(name, str(error))
 
     def summary(self) -> str:
-        """Returns the notes, how many pieces were left out and the first of them, in one line; empty for none."""
-        left_out = [f"left out {len(self.left_out):,}, the first: {self.left_out[0]}"] if self.left_out else []
-        return "; ".join(self.notes + left_out)
+        """Returns how many pieces were left out and the first of them, in one line; empty for none."""
+        first = [f"left out {len(self.left_out):,}, the first: {name}" for name in self.left_out[:1]]
+        return "; ".join(self._votes() + first)
 
     def report(self) -> str:
-        """Returns the notes, how many pieces were left out and which, one a line; the empty string for none."""
+        """Returns how many pieces were left out and which, one a line; empty for none."""
         listed = [f"left out {len(self.left_out)}:", *(f"- {line}" for line in self.left_out)] if self.left_out else []
-        return "\n".join(self.notes + listed)
+        return "\n".join(self._votes() + listed)
+
+    def _votes(self) -> list[str]:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.unclear.items()))
+        return [f"left out {self.unclear.total():,} images because of their votes: {kinds}"] if kinds else []
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Returns the width and height that an image's header claims; None if it cannot be read. Nothing is decoded.
-
-    Args:
-        data: The encoded image.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its size; `image_problem` is where that is refused
-            return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).size
-    except Exception:  # what a decoder raises on broken bytes is not limited to a few types
-        return None
+    """Returns the width and height that an encoded image's header claims; None if it cannot be read."""
+    # Of a size that is too large Pillow may warn, but `image_problem` is where it is refused. And what a decoder raises
+    # on broken bytes is not limited to a few types.
+    with suppress(Exception), warnings.catch_warnings(action="ignore"):
+        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).size
+    return None
 
 
 def image_problem(data: bytes) -> str | None:
     """Returns what is wrong with an encoded image, or None if it decodes to the last pixel.
 
-    The size in the header is checked before anything is decoded.
-
-    Args:
-        data: The encoded image.
-
-    Returns:
-        The problem, worded for `BadInput.add`.
+    The problem is worded for `BadInput.add`. The size in the header is checked before anything is decoded.
     """
     if not data:
         return "is empty (0 bytes)"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a size that Pillow merely warns of is refused below
+        with warnings.catch_warnings(action="ignore"):  # a size that Pillow merely warns of is refused below
             image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
             width, height = image.size
             if width * height > MAX_PIXELS:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from .bad_input import BadInput
-from .faces import PARTS, TEST, TRAIN, UNLABELLED, Face, part_of
+from .faces import TEST, TRAIN, UNLABELLED, Face, part_of
 from .file_tree import FileTree
 from .labels import LABELS, canonical_label, is_class_name
 
@@ -28,59 +28,55 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
         tree: The files.
         bad: Receives folders of unknown classes, empty class folders and images in no class folder.
 
-    Returns:
-        In natural order of their paths.
-
     Raises:
         ValueError: If there are fewer than two classes, or `bad` stops.
     """
-    top = _wrapping_folders(tree)
+    parents = [str(PurePosixPath(name).parent) for name in tree.files if "/" in name]
+    common = PurePosixPath(os.path.commonpath(parents)).parts if parents else ()
+    # How many folders lie around everything: `SFEW/...`, also `train/...` where that is the only part.
+    top = sum(1 for _ in takewhile(lambda folder: not is_class_name(folder), common))
+    image_suffixes = Image.registered_extensions()
     faces: list[Face] = []
     unknown: Counter[str] = Counter()
-    unlabelled: list[Face] = []
     strays: list[str] = []
     for name in tree.files:
-        folders = PurePosixPath(name).parts[top:-1]
-        part, label, other = _place(folders)
-        face = Face(part, name, label, partial(tree.read, name))
-        if label != UNLABELLED:
-            faces.append(face)
-        elif not _looks_like_image(name):
+        path = PurePosixPath(name)
+        part, label, other = _place(path.parts[top:-1])
+        if label == UNLABELLED and path.suffix.lower() not in image_suffixes:
             continue
-        elif part == TEST:
-            unlabelled.append(face)
+        if label != UNLABELLED or part == TEST:
+            faces.append(Face(part, name, label, partial(tree.read, name)))
         elif other is not None:
-            unknown["/".join([*PurePosixPath(name).parts[:top], *folders[: other + 1]])] += 1
+            unknown["/".join(path.parts[: top + other + 1])] += 1
         else:
             strays.append(name)
 
-    if len({face.label for face in faces}) < 2:
-        found = ", ".join(sorted({LABELS[face.label] for face in faces})) or "none"
+    labelled = [face for face in faces if face.label != UNLABELLED]
+    found = sorted({LABELS[face.label] for face in labelled})
+    if len(found) < 2:
         tops = {PurePosixPath(name).parts[0] for name in tree.files}
         others = list(unknown) or sorted(name for name in tops if not is_class_name(name))
         raise ValueError(
-            f"{tree.root}: at least two class folders with images are needed; found {found}, and besides "
-            f"{', '.join(others[:5]) or 'nothing'}. Name the folders {', '.join(LABELS)}."
+            f"{tree.root}: at least two class folders with images are needed; found {', '.join(found) or 'none'}, "
+            f"and besides {', '.join(others[:5]) or 'nothing'}. Name the folders {', '.join(LABELS)}."
         )
     for folder, count in unknown.items():
         bad.add(folder, f"({count} images) is not a class folder; the classes are {', '.join(LABELS)}")
-    for folder in _empty_class_folders(tree, top):
-        bad.add(folder, "is a class folder without images")
+    filled = {parent for name in tree.files for parent in PurePosixPath(name).parents}
+    for folder in sorted({PurePosixPath(folder) for folder in tree.folders} - filled):
+        if is_class_name(folder.name) and _place(folder.parent.parts[top:])[1] == UNLABELLED:
+            bad.add(str(folder), "is a class folder without images")
     for name in strays:
         bad.add(name, "lies in no class folder")
+    if any(face.part == TEST for face in labelled):
+        for face in faces:
+            if face.label == UNLABELLED:
+                bad.add(face.path, "lies in no class folder, while other test images do")
+        faces = labelled
 
-    if any(face.part == TEST for face in faces):
-        for face in unlabelled:
-            bad.add(face.path, "lies in no class folder, while other test images do")
-        unlabelled = []
-    return _prefer_aligned(faces + unlabelled)
-
-
-def _wrapping_folders(tree: FileTree) -> int:
-    """How many folders lie around everything (`SFEW/...`, also `train/...` where that is the only part)."""
-    parents = [str(PurePosixPath(name).parent) for name in tree.files if "/" in name]
-    common = PurePosixPath(os.path.commonpath(parents)).parts if parents else ()
-    return sum(1 for _ in takewhile(lambda folder: not is_class_name(folder), common))
+    aligned = {face.path for face in faces if "aligned" in str(PurePosixPath(face.path).parent).lower()}
+    parts_with_aligned = {face.part for face in faces if face.path in aligned}
+    return [face for face in faces if face.path in aligned or face.part not in parts_with_aligned]
 
 
 def _place(folders: tuple[str, ...]) -> tuple[str, int, int | None]:
@@ -95,24 +91,3 @@ def _place(folders: tuple[str, ...]) -> tuple[str, int, int | None]:
         elif other is None:
             other = index
     return part, UNLABELLED, other
-
-
-def _looks_like_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in Image.registered_extensions()
-
-
-def _empty_class_folders(tree: FileTree, top: int) -> list[str]:
-    filled = {str(parent) for name in tree.files for parent in PurePosixPath(name).parents}
-    empty = []
-    for folder in sorted(tree.folders - filled):
-        *above, last = PurePosixPath(folder).parts
-        if is_class_name(last) and _place(tuple(above[top:]))[1] == UNLABELLED:
-            empty.append(folder)
-    return empty
-
-
-def _prefer_aligned(faces: list[Face]) -> list[Face]:
-    aligned = {face.path for face in faces if "aligned" in str(PurePosixPath(face.path).parent).lower()}
-    parts_with_aligned = {face.part for face in faces if face.path in aligned}
-    kept = [face for face in faces if face.path in aligned or face.part not in parts_with_aligned]
-    return sorted(kept, key=lambda face: PARTS.index(face.part))

@@ -35,32 +35,23 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
-def _add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `load_fer_dataset`."""
-    default = {name: parameter.default for name, parameter in inspect.signature(load_fer_dataset).parameters.items()}
-    add_data_arguments(parser, default)
-    for name, kind, text in (
-        ("rendered_images", int, f"how many faces --data {RENDERED} draws (default: {default['rendered_images']})"),
-        ("rendered_size", int, f"their height and width in pixels (default: {default['rendered_size']})"),
-        ("cache_dir", str, "another place for the cache of images that were read"),
-    ):
-        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m dataset_script", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="python -m dataset_script", description=__doc__, formatter_class=kind)
     commands = parser.add_subparsers(dest="command", required=True)
 
     build = commands.add_parser("build", help="write Parquet shards and a data set card")
-    _add_data_flags(build)
-    build.add_argument(
-        "--drop_duplicates",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="drop training images that duplicate one of another part",
-    )
+    duplicates = commands.add_parser("duplicates", help="print duplicate images in different parts")
+    default = {name: parameter.default for name, parameter in inspect.signature(load_fer_dataset).parameters.items()}
+    images = f"how many faces --data {RENDERED} draws"
+    for command in (build, duplicates):
+        add_data_arguments(command, default)
+        for name, text in (("images", images), ("size", "their height and width in pixels")):
+            value = default[f"rendered_{name}"]
+            command.add_argument(f"--rendered_{name}", type=int, default=value, help=f"{text} (default: {value})")
+        command.add_argument("--cache_dir", help="another place for the cache of images that were read")
+    dropped = "drop training images that duplicate one of another part"
+    build.add_argument("--drop_duplicates", action="store_true", help=dropped)
 
     render = commands.add_parser("render", help="write rendered faces as class folders of PNG files")
     render.add_argument("--images", type=int, default=700, help="how many (default: 700)")
@@ -76,8 +67,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--out", type=Path, required=True, help=f"{what} to write")
         command.add_argument("--overwrite", action="store_true", help=f"replace the {what} if this command wrote it")
 
-    duplicates = commands.add_parser("duplicates", help="print duplicate images in different parts")
-    _add_data_flags(duplicates)
     return parser.parse_args(arguments)
 
 
@@ -91,13 +80,10 @@ def build(out: Path, overwrite: bool, **load_arguments: Any) -> None:
         if source.expanduser().exists():
             used.arguments["data"] = source.name  # the card is published: it tells nothing of this machine
         left_out = {"cache_dir"} if str(source) == RENDERED else {"cache_dir", "rendered_images", "rendered_size"}
-        shown = {
-            name: value
+        flags = [
+            f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}"
             for name, value in used.arguments.items()
             if name not in left_out and value is not None and value is not False
-        }
-        flags = [
-            f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}" for name, value in shown.items()
         ]
         write_parquet_repo(dataset, folder, out.absolute().name, " ".join(["python -m dataset_script build", *flags]))
     print(f"{out}: " + ", ".join(f"{rows.num_rows} {split}" for split, rows in dataset.items()))
@@ -124,23 +110,18 @@ def sheet(out: Path, overwrite: bool, columns: int, size: int, seed: int) -> Non
 
 def report_duplicates(**load_arguments: Any) -> None:
     """Prints each pair of images in different parts that are exact or near duplicates."""
-    pairs = find_duplicates(load_fer_dataset(**load_arguments))
-    for pair in pairs:
+    for pair in (pairs := find_duplicates(load_fer_dataset(**load_arguments))):
         kind = "exact" if pair.exact else f"near ({pair.distance} bits)"
         print(f"{kind}\t{pair.split_a}: {pair.path_a}\t{pair.split_b}: {pair.path_b}")
     train, held_out = {pair.index_a for pair in pairs}, {(pair.split_b, pair.index_b) for pair in pairs}
-    exact = sum(pair.exact for pair in pairs)
     print(
-        f"{len(pairs)} duplicate pairs across the split, {exact} of them exact: "
+        f"{len(pairs)} duplicate pairs across the split, {sum(pair.exact for pair in pairs)} of them exact: "
         f"{len(train)} training images repeat {len(held_out)} held-out ones"
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
-
-    Args:
-        arguments: The command line; that of the process by default.
+    """Runs one command, by default that of the process.
 
     Returns:
         0, or 2 after one line `error: ...` for input that cannot be used, or 130 when interrupted.

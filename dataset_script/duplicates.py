@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -50,27 +49,16 @@ _PAIRS_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two images that show the same photograph.
-
-    Attributes:
-        split_a: `"train"`, unless all pairs were asked for.
-        index_a: Row in that split.
-        path_a: Path of that row.
-        split_b: A held-out split, unless all pairs were asked for.
-        index_b: Row in that split.
-        path_b: Path of that row.
-        distance: Hash bits that differ, of 256.
-        exact: Whether the decoded pixels are identical.
-    """
+    """Two images of one photograph: `a` is for training and `b` held out, unless all pairs were asked for."""
 
     split_a: str
-    index_a: int
+    index_a: int  # row in that split
     path_a: str
     split_b: str
     index_b: int
     path_b: str
-    distance: int
-    exact: bool
+    distance: int  # hash bits that differ, of 256
+    exact: bool  # whether the decoded pixels are identical
 
 
 def find_duplicates(
@@ -82,8 +70,7 @@ def find_duplicates(
         dataset: `train` and any other splits, with the columns `image` and `path`.
         max_distance: Largest number of differing hash bits, in [0, 256]. 0 still finds all exact duplicates; from 60
             on, faces that merely look alike are found too.
-        all_pairs: Whether to find any two images that repeat each other, also within one split and in two held-out
-            ones; each pair once.
+        all_pairs: Whether to find any two images that repeat each other, also within one split; each pair once.
 
     Returns:
         Exact pairs first, then by distance, split and row.
@@ -93,56 +80,30 @@ def find_duplicates(
     """
     if not 0 <= max_distance <= HASH_SIZE**2:
         raise ValueError(f"max_distance is {max_distance}; it counts differing bits, from 0 to {HASH_SIZE**2}.")
-    hashes, digests, paths = {}, {}, {}
-    for split, rows in dataset.items():
-        hashes[split], digests[split] = _hash_images(rows, split)
-        paths[split] = rows["path"][:]
-    if all_pairs:
-        compared = list(combinations_with_replacement(dataset, 2))
-    else:
-        compared = [(TRAIN, split) for split in dataset if split != TRAIN]
+    images = {split: (*_hash_images(rows, split), rows["path"][:]) for split, rows in dataset.items()}
+    held_out = [(TRAIN, split) for split in dataset if split != TRAIN]
     pairs = []
-    for split_a, split_b in compared:
-        for index_a, index_b, distance in _close_pairs(hashes[split_a], hashes[split_b], max_distance):
-            if split_a == split_b and index_a >= index_b:
-                continue
-            exact = digests[split_a][index_a] == digests[split_b][index_b]
-            path_a, path_b = paths[split_a][index_a], paths[split_b][index_b]
-            pairs.append(DuplicatePair(split_a, index_a, path_a, split_b, index_b, path_b, distance, exact))
-    return sorted(
-        pairs,
-        key=lambda pair: (not pair.exact, pair.distance, pair.split_b, pair.index_b, pair.split_a, pair.index_a),
-    )
+    for split_a, split_b in combinations_with_replacement(dataset, 2) if all_pairs else held_out:
+        (hashes_a, digests_a, paths_a), (hashes_b, digests_b, paths_b) = images[split_a], images[split_b]
+        for a, b, distance in _close_pairs(hashes_a, hashes_b, max_distance):
+            if split_a != split_b or a < b:
+                exact = digests_a[a] == digests_b[b]
+                pairs.append(DuplicatePair(split_a, a, paths_a[a], split_b, b, paths_b[b], distance, exact))
+    return sorted(pairs, key=lambda p: (not p.exact, p.distance, p.split_b, p.index_b, p.split_a, p.index_a))
 
 
-def drop_train_duplicates(dataset: DatasetDict, pairs: Sequence[DuplicatePair]) -> DatasetDict:
-    """Returns the data set without the training images of the pairs; the other splits stay as they are.
-
-    Args:
-        dataset: The one that `pairs` was found in.
-        pairs: What `find_duplicates` returned without `all_pairs`, or those of it that are to go.
-    """
-    dropped = {pair.index_a for pair in pairs}
-    kept = [index for index in range(dataset[TRAIN].num_rows) if index not in dropped]
-    return DatasetDict(dataset | {TRAIN: dataset[TRAIN].select(kept)})
-
-
-def drop_all_duplicates(dataset: DatasetDict, name: str) -> DatasetDict:
+def drop_train_duplicates(dataset: DatasetDict, name: str) -> DatasetDict:
     """Returns the data set without the training images that repeat a held-out one, and logs how many went.
 
     Args:
-        dataset: See `find_duplicates`.
+        dataset: See `find_duplicates`; its other splits stay as they are.
         name: What the log calls it.
     """
-    kept = drop_train_duplicates(dataset, find_duplicates(dataset))
-    before = dataset[TRAIN].num_rows
-    logger.warning(
-        "%s: dropped %d of %d training images that duplicate held-out ones.",
-        name,
-        before - kept[TRAIN].num_rows,
-        before,
-    )
-    return kept
+    dropped = {pair.index_a for pair in find_duplicates(dataset)}
+    rows = dataset[TRAIN]
+    log = "%s: dropped %d of %d training images that duplicate held-out ones."
+    logger.warning(log, name, len(dropped), rows.num_rows)
+    return DatasetDict(dataset | {TRAIN: rows.select([row for row in range(rows.num_rows) if row not in dropped])})
 
 
 def _hash_images(rows: Dataset, split: str) -> tuple[NDArray[np.uint64], list[bytes]]:

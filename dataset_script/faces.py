@@ -13,12 +13,11 @@ from PIL import Image
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 UNLABELLED = -1
 
-_PART_NAMES = {
-    TRAIN: ("train", "training"),
-    VALIDATION: ("val", "valid", "validation", "dev", "publictest"),
-    TEST: ("test", "testing", "privatetest"),
+_PART_OF = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "publictest"), VALIDATION),
+    **dict.fromkeys(("test", "testing", "privatetest"), TEST),
 }
-_PART_OF = {alias: part for part, aliases in _PART_NAMES.items() for alias in aliases}
 
 # The file name up to its trailing numbers: Airheads_000519240_00000005 -> Airheads, Al_Gore_0002 -> Al_Gore. A name
 # that only says what kind of file it is, such as FER2013's Training_10118481, tells nobody apart.
@@ -30,25 +29,15 @@ GROUP_PATTERN = (
 
 @dataclass(frozen=True)
 class Face:
-    """An image that a source offers.
+    """An image that a source offers."""
 
-    Attributes:
-        part: `"train"`, `"validation"` or `"test"`.
-        path: Its name inside the source.
-        label: Index into `LABELS`, or -1 where the source gives none (test part only).
-        read: Returns the encoded image; a ValueError says why it cannot.
-        group: Film or person; None leaves it to the file name.
-        votes: What share of several people chose each of `LABELS`; sums to 1.
-        vote_counts: How many people gave each of `votes.ANSWERS`.
-    """
-
-    part: str
-    path: str
-    label: int
-    read: Callable[[], bytes]
-    group: str | None = None
-    votes: tuple[float, ...] | None = None
-    vote_counts: tuple[int, ...] | None = None
+    part: str  # one of PARTS
+    path: str  # its name inside the source
+    label: int  # index into LABELS, or -1 where the source gives none (test part only)
+    read: Callable[[], bytes]  # returns the encoded image; a ValueError says why it cannot
+    group: str | None = None  # film or person; None leaves it to the file name
+    votes: tuple[float, ...] | None = None  # what share of several people chose each of LABELS; sums to 1
+    vote_counts: tuple[int, ...] | None = None  # how many people gave each of votes.ANSWERS
 
 
 def part_of(name: str) -> str | None:
@@ -82,12 +71,7 @@ def compile_group_pattern(pattern: str | None) -> re.Pattern[str]:
 
 
 def group_of(path: str, pattern: re.Pattern[str]) -> str:
-    """Returns the film or person a file shows, by its name; a name that does not match is a group of its own.
-
-    Args:
-        path: Path inside the source.
-        pattern: From `compile_group_pattern`.
-    """
+    """Returns the film or person a file shows, by its name; a name that does not match is a group of its own."""
     match = pattern.fullmatch(PurePosixPath(path).stem)
     return match[1] if match and match[1] else path
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,7 +9,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .bad_input import BadInput
-from .faces import PARTS, TRAIN, Face, encode_png, part_of
+from .faces import TRAIN, Face, encode_png, part_of
 from .file_tree import FileTree, naming_damage
 from .labels import LABELS
 
@@ -44,53 +42,33 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
 
 
 def read_fer2013_csv(tree: FileTree, name: str, bad: BadInput) -> list[Face]:
-    """Reads the rows of the csv as 48 x 48 grey PNG images.
-
-    `Usage` gives the part (Training, PublicTest: validation, PrivateTest: test); without the column all is one part.
-    The csv says nothing of who is on an image, so each is a group of its own.
-
-    Args:
-        tree: Holds the csv.
-        name: The csv's name in the tree.
-        bad: Receives rows of a wrong length, with a pixel or class out of range or an unknown `Usage`.
-
-    Returns:
-        By part, in the order of the rows; the path is `NAME#LINE`.
-    """
-    faces = [face for face in read_rows(tree, name, bad) if face is not None]
-    return sorted(faces, key=lambda face: PARTS.index(face.part))
+    """Reads the rows of the csv as 48 x 48 grey PNG images; see `read_rows`."""
+    return [face for face in read_rows(tree, name, bad) if face is not None]
 
 
 def read_rows(tree: FileTree, name: str, bad: BadInput) -> Iterator[Face | None]:
-    """Yields the face of each row in turn, and None for one that went to `bad`; see `read_fer2013_csv`."""
-    with naming_damage(f"{tree.root}: {name}"), tree.files[name]() as file:
-        for line, row in tqdm(_rows(file), desc=f"Reading {name}", unit=" rows"):
-            path = f"{name}#{line}"
-            try:
-                part, label, png = _parse(row)
-            except ValueError as error:
-                bad.add(path, str(error))
-                yield None
-            else:
-                yield Face(part, path, label, partial(bytes, png), group=path)
+    """Yields the face of each row in turn, and None for one of a wrong form, which goes to `bad`.
+
+    `Usage` gives the part (Training, PublicTest: validation, PrivateTest: test); without the column all is one part.
+    The csv says nothing of who is on an image, so each is a group of its own. The path is `NAME#LINE`.
+    """
+    rows = tree.rows(name)
+    columns = _columns(next(rows)[1])
+    for line, fields in tqdm(rows, desc=f"Reading {name}", unit=" rows"):
+        path, face = f"{name}#{line}", None
+        with bad.catching(path):
+            if len(fields) != len(columns):
+                raise ValueError(f"has {len(fields)} fields, not as many as the header")
+            part, label, png = _parse(dict(zip(columns, fields, strict=True)))
+            face = Face(part, path, label, partial(bytes, png), group=path)
+        yield face
 
 
 def _columns(header: list[str]) -> list[str]:
     return [column.strip().strip('"').lower() for column in header]
 
 
-def _rows(file: io.BufferedIOBase) -> Iterator[tuple[int, dict[str, str] | list[str]]]:
-    """The line number of each row, and its fields by column, or as a list where their number is wrong."""
-    reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline=""))
-    columns = _columns(next(reader))
-    for row in reader:
-        if row:
-            yield reader.line_num, dict(zip(columns, row, strict=True)) if len(row) == len(columns) else row
-
-
-def _parse(row: dict[str, str] | list[str]) -> tuple[str, int, bytes]:
-    if isinstance(row, list):
-        raise ValueError(f"has {len(row)} fields, not as many as the header")
+def _parse(row: dict[str, str]) -> tuple[str, int, bytes]:
     emotion = row["emotion"].strip()
     if emotion not in [str(index) for index in range(len(LABELS))]:
         raise ValueError(f"has the emotion {emotion[:20]!r}, not a number from 0 to {len(LABELS) - 1}")

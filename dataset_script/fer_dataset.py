@@ -7,24 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
-from datasets import (
-    BuilderConfig,
-    ClassLabel,
-    DatasetDict,
-    DatasetInfo,
-    DownloadManager,
-    Features,
-    GeneratorBasedBuilder,
-    Image,
-    List,
-    SplitGenerator,
-    Value,
-    Version,
-    concatenate_datasets,
-)
+from datasets import DatasetDict, Value
 from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from datasets.fingerprint import Hasher
@@ -32,7 +19,7 @@ from datasets.fingerprint import Hasher
 from .bad_input import BadInput, image_problem
 from .class_folders import read_class_folders
 from .data_arguments import SPLITS
-from .duplicates import drop_all_duplicates
+from .duplicates import drop_train_duplicates
 from .faces import PARTS, TEST, TRAIN, VALIDATION, Face, compile_group_pattern, encode_png, group_of
 from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
 from .fer_plus import find_label_files, find_votes_csv, read_label_files, read_votes_csv
@@ -47,29 +34,32 @@ logger = logging.getLogger(__name__)
 
 RENDERED = "rendered"
 VOTE_FEATURES = {
-    "votes": List(Value("float32"), length=len(LABELS)),
-    "vote_counts": List(Value("int32"), length=len(ANSWERS)),
+    "votes": datasets.List(Value("float32"), length=len(LABELS)),
+    "vote_counts": datasets.List(Value("int32"), length=len(ANSWERS)),
 }
 """Columns of data whose faces were judged by several people."""
 
 
-@dataclass
-class FERConfig(BuilderConfig):
-    """What is read and how.
+class Source(NamedTuple):
+    """Faces that were found and not read yet."""
 
-    `fingerprint` stands for the content: it makes the cache see files that were added or changed.
-    """
+    data: str  # absolute path, Hub id or the word "rendered"
+    fingerprint: str  # stands for the content: it makes the cache see files that were added or changed
+    tables: DatasetDict | None = None  # what the Hub has under the id
+
+
+@dataclass
+class FERConfig(datasets.BuilderConfig):
+    """What is read and how."""
 
     data: str = ""
     fingerprint: str = ""
     group_pattern: str | None = None
     on_error: str = "stop"
-    rendered_images: int = 0
-    rendered_size: int = 0
-    rendered_seed: int = 0
+    rendered: tuple[int, int, int] | None = None  # number, size and seed
 
 
-class FERDataset(GeneratorBasedBuilder):
+class FERDataset(datasets.GeneratorBasedBuilder):
     """Reads a source into rows of `image`, `label`, `group`, `path` and, where it has them, `votes` and `vote_counts`.
 
     The parts are those that the source itself has.
@@ -78,66 +68,56 @@ class FERDataset(GeneratorBasedBuilder):
     `on_error="skip"` is listed in the data set's `info.description`.
     """
 
-    VERSION = Version("1.2.0")
+    VERSION = datasets.Version("1.2.0")
     BUILDER_CONFIG_CLASS = FERConfig
     config: FERConfig
+    tables: DatasetDict | None = None
 
-    def _info(self) -> DatasetInfo:
-        return DatasetInfo(
-            features=Features(
-                {
-                    "image": Image(),
-                    "label": ClassLabel(names=list(LABELS)),
-                    "group": Value("string"),
-                    "path": Value("string"),
-                }
-            )
-        )
+    def _info(self) -> datasets.DatasetInfo:
+        columns = {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(LABELS))}
+        columns |= {"group": Value("string"), "path": Value("string")}
+        return datasets.DatasetInfo(features=datasets.Features(columns))
 
-    def _split_generators(self, dl_manager: DownloadManager) -> list[SplitGenerator]:
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         config = self.config
         self._bad = BadInput(config.data, config.on_error)
-        if config.data == RENDERED:
-            parts: dict[str, Iterable[Face]] = {TRAIN: _render(config)}
-            lengths = {TRAIN: config.rendered_images}
+        if config.rendered is not None:
+            drawn = rendered_faces(*config.rendered)
+            images = (Face(TRAIN, f.path, f.label, partial(encode_png, f.image), f.group) for f in drawn)
+            parts: dict[str, Iterable[Face]] = {TRAIN: images}
+            lengths = {TRAIN: config.rendered[0]}
         else:
-            parts = _by_part(_read_source(config.data, self._cache_dir_root, self._bad), self._bad)
+            parts = _by_part(_read_source(config.data, self.tables, self._cache_dir_root, self._bad), self._bad)
             lengths = {part: len(faces) for part, faces in parts.items()}
             if any(face.votes is not None for faces in parts.values() for face in faces):
                 self.info.features |= VOTE_FEATURES
-        generators = []
-        for part, faces in parts.items():
-            generator = SplitGenerator(part, gen_kwargs={"faces": faces})
-            generator.split_info.num_examples = lengths[part]  # the end of the progress bar
-            generators.append(generator)
+        generators = [datasets.SplitGenerator(part, gen_kwargs={"faces": faces}) for part, faces in parts.items()]
+        for generator in generators:
+            generator.split_info.num_examples = lengths[generator.name]  # the end of the progress bar
         return generators
 
     def _generate_examples(self, faces: Iterable[Face]) -> Iterator[tuple[Key, dict[str, Any]]]:
         pattern = compile_group_pattern(self.config.group_pattern)
         for index, face in enumerate(faces):
-            try:
+            with self._bad.catching(face.path):
                 data = face.read()
-                problem = image_problem(data)
-            except ValueError as error:
-                problem = str(error)
-            if problem is not None:
-                self._bad.add(face.path, problem)
-                continue
-            row = {
-                "image": {"bytes": data, "path": PurePosixPath(face.path).name},
-                "label": face.label,
-                "group": group_of(face.path, pattern) if face.group is None else face.group,
-                "path": face.path,
-            }
-            if "votes" in self.info.features:
-                row["votes"] = one_hot(face.label) if face.votes is None and face.label >= 0 else face.votes
-                row["vote_counts"] = face.vote_counts
-            yield Key(0, index), row
+                if problem := image_problem(data):
+                    raise ValueError(problem)
+                row = {
+                    "image": {"bytes": data, "path": PurePosixPath(face.path).name},
+                    "label": face.label,
+                    "group": group_of(face.path, pattern) if face.group is None else face.group,
+                    "path": face.path,
+                }
+                if "votes" in self.info.features:
+                    row["votes"] = one_hot(face.label) if face.votes is None and face.label >= 0 else face.votes
+                    row["vote_counts"] = face.vote_counts
+                yield Key(0, index), row
         self.info.description = self._bad.report()
 
 
 def load_fer_dataset(
-    data: str | Path,
+    data: str | Path | Source,
     split: str | None = None,
     *,
     seed: int = 42,
@@ -159,7 +139,8 @@ def load_fer_dataset(
     Args:
         data: A folder, zip or tar of class folders, of FER2013's csv or of FER+ in either of its forms (see
             `fer_plus`), FER2013's csv itself, a folder or file that `datasets` can load with the columns `image` and
-            `label`, the Hub id of such a data set, or the word `"rendered"` for drawn faces.
+            `label`, the Hub id of such a data set, or the word `"rendered"` for drawn faces. Or what `find_source`
+            makes of that.
         split: `"official"` (the parts the data comes in), `"random"`, `"stratified"`, `"group"` (no film or person in
             both), `"kfold"` (stratified), `"group_kfold"` or `"train"` (nothing is held out, for a source of several).
             None is official where the data has a training and a validation part, else stratified. All but official pool
@@ -194,16 +175,17 @@ def load_fer_dataset(
     if split not in (None, *SPLITS, TRAIN):
         raise ValueError(f"split is {split!r}; it is one of {', '.join((*SPLITS, TRAIN))}.")
     compile_group_pattern(group_pattern)
-    data, content = find_source(data, cache_dir)
-    rendered = {"rendered_images": rendered_images, "rendered_size": rendered_size, "rendered_seed": seed}
+    source = data if isinstance(data, Source) else find_source(data, cache_dir)
+    data = source.data
     builder = FERDataset(
         cache_dir=cache_dir,
         data=data,
-        fingerprint=content,
+        fingerprint=source.fingerprint,
         group_pattern=group_pattern,
         on_error=on_error,
-        **(rendered if data == RENDERED else {}),
+        rendered=(rendered_images, rendered_size, seed) if data == RENDERED else None,
     )
+    builder.tables = source.tables
     try:
         builder.download_and_prepare()
     except DatasetGenerationError as error:
@@ -215,31 +197,29 @@ def load_fer_dataset(
 
     if TRAIN not in parts:
         raise ValueError(f"{data}: not one training image can be read.")
-    pool = concatenate_datasets([parts[part] for part in (TRAIN, VALIDATION) if part in parts])
+    pool = datasets.concatenate_datasets([parts[part] for part in (TRAIN, VALIDATION) if part in parts])
     labels, groups = np.array(pool["label"][:]), np.array(pool["group"][:])
     if len(np.unique(labels[labels >= 0])) < 2:
         raise ValueError(f"{data}: fewer than two classes have readable images; at least two are needed.")
-    is_official = TRAIN in parts and VALIDATION in parts
     if split is None:
-        split = "official" if is_official else "stratified"
+        split = "official" if VALIDATION in parts else "stratified"
     if split == "official":
-        if not is_official:
+        if VALIDATION not in parts:
             raise ValueError(
                 f"{data} has no official training and validation parts; choose another split: {', '.join(SPLITS[1:])}."
             )
         dataset = parts
     elif split == TRAIN:
-        dataset = DatasetDict(parts | {TRAIN: pool})
-        dataset.pop(VALIDATION, None)
+        dataset = DatasetDict({TRAIN: pool})
     else:
         train, validation = split_indices(
             labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold
         )
         dataset = DatasetDict({TRAIN: pool.select(train), VALIDATION: pool.select(validation)})
-        if TEST in parts:
-            dataset[TEST] = parts[TEST]
+    if TEST in parts:
+        dataset[TEST] = parts[TEST]
     if drop_duplicates:
-        dataset = drop_all_duplicates(dataset, data)
+        dataset = drop_train_duplicates(dataset, data)
     if len(set(dataset[TRAIN]["label"][:])) < 2:
         raise ValueError(
             f"{data}: fewer than two classes are left for training; choose another split or keep the duplicates."
@@ -247,50 +227,32 @@ def load_fer_dataset(
     return dataset
 
 
-def find_source(data: str | Path, cache_dir: str | Path | None = None) -> tuple[str, str]:
-    """Finds a source without reading its images; one on the Hub is downloaded.
-
-    Args:
-        data: See `load_fer_dataset`.
-        cache_dir: Another place for the cache.
-
-    Returns:
-        The absolute path, the Hub id or the word `"rendered"`; and a fingerprint of the content.
+def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source:
+    """Finds a source without reading its images; one on the Hub is downloaded. For arguments see `load_fer_dataset`.
 
     Raises:
         FileNotFoundError: If it is no existing path and cannot be had from the Hub.
         ValueError: If `datasets` cannot load what is on the Hub.
     """
-    located = _locate(str(data))
-    return located, _fingerprint(located, cache_dir)
-
-
-def _locate(data: str) -> str:
-    """The absolute path, the Hub id or the word `rendered`."""
-    if data == RENDERED:
-        return data
+    data = str(data)
+    if data == RENDERED:  # drawn anew when the way of drawing changes
+        code = sorted(Path(__file__).with_name("rendered").glob("*.py"))
+        return Source(data, Hasher.hash([path.read_bytes() for path in code]))
     path = Path(data).expanduser()
     if path.exists():
-        return str(path.absolute())
+        return Source(str(path.absolute()), fingerprint(path))
     if is_hub_id(data):
-        return data
+        tables = load_table(data, cache_dir)
+        return Source(data, Hasher.hash({split: table._fingerprint for split, table in tables.items()}), tables)
     raise FileNotFoundError(
         f"{data!r} does not exist. {ADVICE} Or give a Hub id of the form owner/name, or the word {RENDERED!r}."
     )
 
 
-def _fingerprint(data: str, cache_dir: str | Path | None) -> str:
-    if data == RENDERED:  # drawn anew when the way of drawing changes
-        return Hasher.hash([path.read_bytes() for path in sorted(Path(__file__).with_name("rendered").glob("*.py"))])
-    if Path(data).exists():
-        return fingerprint(Path(data))
-    return Hasher.hash({split: table._fingerprint for split, table in load_table(data, cache_dir).items()})
-
-
-def _read_source(data: str, cache_dir: str, bad: BadInput) -> list[Face]:
+def _read_source(data: str, tables: DatasetDict | None, cache_dir: str, bad: BadInput) -> list[Face]:
     path = Path(data)
-    if not path.exists() or is_table(path):
-        return read_table(load_table(data, cache_dir), bad)
+    if tables is not None or is_table(path):
+        return read_table(tables or load_table(data, cache_dir), bad)
     tree = open_file_tree(path, bad)
     csv = find_fer2013_csv(tree)
     if csv is not None and (votes := find_votes_csv(tree)) is not None:
@@ -307,12 +269,5 @@ def _by_part(faces: list[Face], bad: BadInput) -> dict[str, tuple[Face, ...]]:
     if not parts:
         reason = bad.summary()
         raise ValueError(f"{bad.source} holds no usable image{f' ({reason})' if reason else ''}; give other data.")
-    if TRAIN not in parts:  # the first part is what there is to learn from, whatever its name
-        first = next(iter(parts))
-        parts = {TRAIN if part == first else part: part_faces for part, part_faces in parts.items()}
-    return parts
-
-
-def _render(config: FERConfig) -> Iterator[Face]:
-    for face in rendered_faces(config.rendered_images, config.rendered_size, config.rendered_seed):
-        yield Face(TRAIN, face.path, face.label, partial(encode_png, face.image), face.group)
+    # The first part is what there is to learn from, whatever its name.
+    return {TRAIN: parts.pop(next(iter(parts))), **parts}

@@ -6,6 +6,7 @@ import bz2
 import csv
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import shutil
@@ -14,18 +15,23 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from involvit.files import is_ignored, natural_key
 
 from .bad_input import MAX_FILE_BYTES, BadInput
 
+_Opener = Callable[[], BinaryIO]
+_Entry = tuple[str, bool, bool, _Opener]  # name, whether it is a folder, whether it is a link or device
 _DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+# RuntimeError: encrypted, or packed by a method it does not know
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, csv.Error, EOFError, RuntimeError, OSError)
 
 
 @contextmanager
@@ -33,10 +39,7 @@ def naming_damage(what: str) -> Iterator[None]:
     """Turns what the standard library raises on a damaged archive or csv into a ValueError with `what` in it."""
     try:
         yield
-    except (
-        *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, csv.Error),
-        *(EOFError, RuntimeError, OSError),  # RuntimeError: encrypted, or packed by a method it does not know
-    ) as error:
+    except _DAMAGE as error:
         if getattr(error, "errno", None):  # the disk's trouble, not the file's
             raise
         raise ValueError(f"{what} is truncated or damaged ({error}); get it again.") from error
@@ -44,17 +47,11 @@ def naming_damage(what: str) -> Iterator[None]:
 
 @dataclass
 class FileTree:
-    """The files below a folder or in an archive.
+    """The files below a folder or in an archive."""
 
-    Attributes:
-        root: The folder or archive.
-        files: Name relative to the root, with `/`, to its opener; natural order.
-        folders: Every folder, empty ones too.
-    """
-
-    root: Path
-    files: dict[str, Callable[[], BinaryIO]] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=set)
+    root: Path  # the folder or archive
+    files: dict[str, _Opener] = field(default_factory=dict)  # name, with `/`, -> opener; natural order
+    folders: set[str] = field(default_factory=set)  # every one, empty ones too
 
     def read(self, name: str) -> bytes:
         """Returns the bytes of a file.
@@ -71,16 +68,25 @@ class FileTree:
             raise ValueError(f"is larger than {MAX_FILE_BYTES >> 20} MiB")
         return data
 
+    def rows(self, name: str) -> Iterator[tuple[int, list[str]]]:
+        """Yields the line number and the fields of each row of a csv that is not empty.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        with naming_damage(f"{self.root}: {name}"), self.files[name]() as file:
+            text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+            reader = csv.reader(text, skipinitialspace=True)
+            for row in reader:
+                if any(map(str.strip, row)):
+                    yield reader.line_num, row
+
 
 def open_file_tree(root: Path, bad: BadInput) -> FileTree:
     """Lists a folder, zip or tar (also gzip, bzip2 or xz compressed), or a csv on its own.
 
     Hidden files and what operating systems leave behind are passed over. Links in an archive and entries that lead out
     of it (`../x`, `/x`) go to `bad` and are not part of the tree.
-
-    Args:
-        root: An existing folder or file.
-        bad: Receives the entries that are refused.
 
     Returns:
         The same for the same content, whatever the order on disk.
@@ -91,18 +97,18 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
     tree = FileTree(root)
     with naming_damage(str(root)):
         if root.is_dir():
-            _list_folder(tree)
+            files, tree.folders = _walk(root)
+            tree.files = {name: partial(path.open, "rb") for name, path in files.items()}
         elif zipfile.is_zipfile(root):
-            _list_zip(tree, bad)
-        elif _is_tar(root):
-            _list_tar(tree, bad)
+            _add_entries(tree, _zip_entries(root), bad)
+        elif tarfile.is_tarfile(root):
+            _add_entries(tree, _tar_entries(root), bad)
         elif root.suffix.lower() == ".csv":
             tree.files[root.name] = partial(root.open, "rb")
         else:
-            raise ValueError(
-                f"{root} is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
-            )
-    for name in [name for name in tree.files if not _is_utf8(name)]:
+            problem = "is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
+            raise ValueError(f"{root} {problem}")
+    for name in [name for name in tree.files if name.encode(errors="replace").decode() != name]:
         bad.add(ascii(name), "has a name that is not UTF-8")
         del tree.files[name]
     tree.files = {name: tree.files[name] for name in sorted(tree.files, key=natural_key)}
@@ -117,19 +123,11 @@ def fingerprint(root: Path) -> str:
     It sees names, sizes and modification times, not content.
     """
     files, folders = _walk(root) if root.is_dir() else ({root.name: root}, set())
-    digest = hashlib.sha256(repr(sorted(folders)).encode("utf-8", "surrogateescape"))
+    seen: list[Any] = sorted(folders)
     for name, path in sorted(files.items()):
         info = path.stat() if path.exists() else None
-        digest.update(repr((name, info and (info.st_size, info.st_mtime_ns))).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        seen.append((name, info and (info.st_size, info.st_mtime_ns)))
+    return hashlib.sha256(repr(seen).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _walk(root: Path) -> tuple[dict[str, Path], set[str]]:
@@ -152,57 +150,40 @@ def _walk(root: Path) -> tuple[dict[str, Path], set[str]]:
     return files, folders
 
 
-def _list_folder(tree: FileTree) -> None:
-    files, tree.folders = _walk(tree.root)
-    tree.files = {name: partial(path.open, "rb") for name, path in files.items()}
-
-
-def _list_zip(tree: FileTree, bad: BadInput) -> None:
-    archive = zipfile.ZipFile(tree.root)
+def _zip_entries(root: Path) -> Iterator[_Entry]:
+    archive = zipfile.ZipFile(root)
     for info in archive.infolist():
-        is_link = stat.S_ISLNK(info.external_attr >> 16)
-        _add_entry(tree, bad, info.filename, info.is_dir(), is_link, partial(archive.open, info))
+        yield info.filename, info.is_dir(), stat.S_ISLNK(info.external_attr >> 16), partial(archive.open, info)
 
 
-def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except EOFError:  # a compressed file cut off before its first block: a damaged archive, not another kind of file
-        return True
-
-
-def _list_tar(tree: FileTree, bad: BadInput) -> None:
-    file = tree.root.open("rb")
+def _tar_entries(root: Path) -> Iterator[_Entry]:
+    file = root.open("rb")
     start = file.read(6)
     file.seek(0)
-    for magic, decompress in _DECOMPRESSORS.items():
-        if start.startswith(magic):
-            # Entries are read in the order of their names; going back in a compressed stream would decompress it anew.
-            unpacked = tempfile.TemporaryFile()  # noqa: SIM115
-            with file, decompress(file) as stream:
-                shutil.copyfileobj(stream, unpacked, 2**20)
-            unpacked.seek(0)
-            file = unpacked
-            break
+    if decompress := next((opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)), None):
+        # Entries are read in the order of their names; going back in a compressed stream would decompress it anew.
+        with file, decompress(file) as stream:
+            file = tempfile.TemporaryFile()  # noqa: SIM115
+            shutil.copyfileobj(stream, file, 2**20)
+        file.seek(0)
     archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
     for member in archive:
         is_link = not (member.isfile() or member.isdir())
-        _add_entry(tree, bad, member.name, member.isdir(), is_link, partial(archive.extractfile, member))
+        yield member.name, member.isdir(), is_link, partial(archive.extractfile, member)
 
 
-def _add_entry(
-    tree: FileTree, bad: BadInput, raw_name: str, is_folder: bool, is_link: bool, opener: Callable[[], BinaryIO]
-) -> None:
-    name = raw_name.replace("\\", "/")
-    if name.startswith("/") or PureWindowsPath(name).drive or ".." in name.split("/"):
-        bad.add(raw_name, "leads out of the archive")
-        return
-    name = PurePosixPath(name).as_posix()
-    if name == "." or is_ignored(name):
-        return
-    if is_link:
-        bad.add(raw_name, "is a link or device, which is never followed in an archive")
-    elif is_folder:
-        tree.folders.add(name)
-    else:
-        tree.files[name] = opener
+def _add_entries(tree: FileTree, entries: Iterable[_Entry], bad: BadInput) -> None:
+    for raw_name, is_folder, is_link, opener in entries:
+        name = raw_name.replace("\\", "/")
+        if name.startswith("/") or PureWindowsPath(name).drive or ".." in name.split("/"):
+            bad.add(raw_name, "leads out of the archive")
+            continue
+        name = PurePosixPath(name).as_posix()
+        if name == "." or is_ignored(name):
+            continue
+        if is_link:
+            bad.add(raw_name, "is a link or device, which is never followed in an archive")
+        elif is_folder:
+            tree.folders.add(name)
+        else:
+            tree.files[name] = opener

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from .duplicates import drop_all_duplicates
+from .duplicates import drop_train_duplicates
 from .faces import PARTS, TEST, TRAIN, VALIDATION
 from .fer_dataset import VOTE_FEATURES, find_source, load_fer_dataset
 from .votes import one_hot
@@ -46,10 +46,8 @@ def load_joined_datasets(
             like that above, begins with the source's name.
     """
     _check(sources)
-    arguments = {
-        name: {key: value for key, value in {**defaults, **given}.items() if key != "repeat"}
-        for name, given in sources.items()
-    }
+    arguments = {name: {**defaults, **given} for name, given in sources.items()}
+    repeats = {name: given.pop("repeat", 1) for name, given in arguments.items()}
     if all(given.get("split") == TRAIN for given in arguments.values()):
         raise ValueError(
             "every source has the split 'train'; at least one must hold out images to measure on: give it another "
@@ -57,27 +55,21 @@ def load_joined_datasets(
         )
     for name, given in arguments.items():  # all of them before the reading, which can take minutes
         with _naming(name):
-            find_source(given["data"], given.get("cache_dir"))
-    loaded = {}
+            given["data"] = find_source(given["data"], given.get("cache_dir"))
+    loaded: dict[str, DatasetDict] = {}
     for name, given in arguments.items():
         with _naming(name):
             loaded[name] = load_fer_dataset(**given)
-    held_out = _held_out_groups(dataset for dataset in loaded.values() if VALIDATION in dataset)
-    for name, dataset in loaded.items():
-        if VALIDATION not in dataset:
-            dataset[TRAIN] = _all_but(dataset[TRAIN], held_out, name)
+    _drop_held_out_groups(loaded)
     _drop_unused_test_parts(loaded)
     has_votes = any("votes" in dataset[TRAIN].column_names for dataset in loaded.values())
-    marked = [
-        DatasetDict({part: _mark(rows, name, has_votes) for part, rows in dataset.items()})
-        for name, dataset in loaded.items()
-    ]
-    by_part = {part: [dataset[part] for dataset in marked if part in dataset] for part in PARTS}
-    joined = DatasetDict({part: concatenate_datasets(rows) for part, rows in by_part.items() if rows})
+    joined = DatasetDict()
+    for part in PARTS:
+        if marked := [_mark(dataset[part], name, has_votes) for name, dataset in loaded.items() if part in dataset]:
+            joined[part] = concatenate_datasets(marked)
     if drop_duplicates:
-        joined = drop_all_duplicates(joined, " + ".join(sources))
+        joined = drop_train_duplicates(joined, " + ".join(sources))
     names = joined[TRAIN]["source"][:]
-    repeats = {name: given.get("repeat", 1) for name, given in sources.items()}
     joined[TRAIN] = joined[TRAIN].select([row for row, name in enumerate(names) for _ in range(repeats[name])])
     return joined
 
@@ -112,44 +104,38 @@ def _naming(name: str) -> Iterator[None]:
         raise kind(f"the source {name}: {error}") from error
 
 
-def _held_out_groups(measured: Iterable[DatasetDict]) -> set[str]:
-    """The films and persons of the parts that are not for training; an image that is a group of its own is none."""
-    return {
+def _drop_held_out_groups(loaded: Mapping[str, DatasetDict]) -> None:
+    """Of sources for training only, leaves out the films and persons that another holds out, and logs how many images.
+
+    An image that is a group of its own is none of them.
+    """
+    held_out = {
         group
-        for dataset in measured
-        for part in dataset
-        if part != TRAIN
+        for dataset in loaded.values()
+        if VALIDATION in dataset
+        for part in dataset.keys() - {TRAIN}
         for group, path in zip(dataset[part]["group"], dataset[part]["path"], strict=True)
         if group != path
     }
+    for name, dataset in loaded.items():
+        if VALIDATION not in dataset:
+            rows = dataset[TRAIN]
+            kept = [row for row, group in enumerate(rows["group"]) if group not in held_out]
+            if num := rows.num_rows - len(kept):
+                log = "%s: left out %d of %d images, of films or persons that another source holds out."
+                logger.warning(log, name, num, rows.num_rows)
+            dataset[TRAIN] = rows.select(kept)
 
 
 def _drop_unused_test_parts(loaded: Mapping[str, DatasetDict]) -> None:
     """Takes away the test parts that are not measured on, and logs each."""
     is_common = all(TEST in dataset for dataset in loaded.values() if VALIDATION in dataset)
     for name, dataset in loaded.items():
-        if TEST not in dataset or (is_common and VALIDATION in dataset):
-            continue
-        reason = "not every source that holds images out has one" if VALIDATION in dataset else "its split is 'train'"
-        logger.warning(
-            "%s: left out its test part of %d images, neither trained nor measured on: %s.",
-            name,
-            dataset.pop(TEST).num_rows,
-            reason,
-        )
-
-
-def _all_but(rows: Dataset, held_out: set[str], name: str) -> Dataset:
-    """Leaves out the images of some groups, and logs how many went."""
-    kept = [row for row, group in enumerate(rows["group"]) if group not in held_out]
-    if len(kept) < rows.num_rows:
-        logger.warning(
-            "%s: left out %d of %d images, of films or persons that another source holds out.",
-            name,
-            rows.num_rows - len(kept),
-            rows.num_rows,
-        )
-    return rows.select(kept)
+        is_measured = VALIDATION in dataset
+        if TEST in dataset and not (is_common and is_measured):
+            reason = "not every source that holds images out has one" if is_measured else "its split is 'train'"
+            log = "%s: left out its test part of %d images, neither trained nor measured on: %s."
+            logger.warning(log, name, dataset.pop(TEST).num_rows, reason)
 
 
 def _mark(rows: Dataset, name: str, has_votes: bool) -> Dataset:
@@ -160,14 +146,9 @@ def _mark(rows: Dataset, name: str, has_votes: bool) -> Dataset:
         "source": [name] * rows.num_rows,
     }
     features = dict.fromkeys(columns, Value("string"))
-    kept = ["image", "label"]
-    if "votes" in rows.column_names:
-        kept += VOTE_FEATURES
-    elif has_votes:
-        columns |= {
-            "votes": [one_hot(label) if label >= 0 else None for label in rows["label"]],
-            "vote_counts": [None] * rows.num_rows,
-        }
+    if has_votes and "votes" not in rows.column_names:
+        columns["votes"] = [one_hot(label) if label >= 0 else None for label in rows["label"]]
+        columns["vote_counts"] = [None] * rows.num_rows
         features |= VOTE_FEATURES
     marks = Dataset.from_dict(columns, features=Features(features))
-    return concatenate_datasets([rows.select_columns(kept), marks], axis=1)
+    return concatenate_datasets([rows.remove_columns(["path", "group"]), marks], axis=1)

@@ -33,13 +33,9 @@ def canonical_label(name: str) -> str:
         name: A class name in any case: one of `LABELS` or a common synonym (`"happiness"`, `"ANGER"`, `"surprised"`).
             Spaces around it are ignored, and so is a number before it (`"3_Happy"`, `"0-angry"`).
 
-    Returns:
-        One of `LABELS`.
-
     Raises:
         ValueError: If the name is none of the known ones.
     """
-    label = _CANONICAL.get(_key(name))
-    if label is None:
+    if not is_class_name(name):
         raise ValueError(f"{name!r} is not an expression class; the classes are {', '.join(LABELS)}.")
-    return label
+    return _CANONICAL[_key(name)]

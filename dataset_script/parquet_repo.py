@@ -26,19 +26,17 @@ def write_parquet_repo(dataset: DatasetDict, folder: Path, name: str, made_by: s
     """Writes `data/SPLIT-00000-of-0000N.parquet` with the images' bytes, and the card `README.md`.
 
     Args:
-        dataset: From `load_fer_dataset`, whose rows hold the bytes of their images.
+        dataset: From `load_fer_dataset`.
         folder: An existing empty folder.
-        name: The data set's name, the title of the card.
-        made_by: The command that made it, for the card.
+        name: The title of the card.
+        made_by: The command that made the data set, for the card.
     """
     (folder / "data").mkdir()
     splits = SplitDict()
     for split, rows in dataset.items():
         num_shards = max(1, math.ceil(rows.data.nbytes * rows.num_rows / max(1, rows.data.num_rows) / MAX_SHARD_BYTES))
-        num_bytes = 0
-        for index in range(num_shards):
-            shard = rows.shard(num_shards, index, contiguous=True)
-            num_bytes += shard.to_parquet(folder / "data" / f"{split}-{index:05d}-of-{num_shards:05d}.parquet")
+        paths = [folder / "data" / f"{split}-{i:05d}-of-{num_shards:05d}.parquet" for i in range(num_shards)]
+        num_bytes = sum(rows.shard(num_shards, i, contiguous=True).to_parquet(path) for i, path in enumerate(paths))
         splits.add(SplitInfo(split, num_bytes=num_bytes, num_examples=rows.num_rows))
     info = DatasetInfo(
         features=dataset["train"].features,

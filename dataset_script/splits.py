@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold, train_test_split
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from .data_arguments import SPLITS
 
@@ -52,8 +53,7 @@ def split_indices(
         ValueError: If an argument is out of its range, or the data has too few images or groups for the method.
     """
     # Only equality matters from here on: numbers from 0 stand for classes and groups.
-    classes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    groups = np.unique(np.asarray(groups), return_inverse=True)[1]
+    classes, groups = (np.unique(np.asarray(names), return_inverse=True)[1] for names in (labels, groups))
     if classes.ndim != 1 or classes.shape != groups.shape:
         raise ValueError(f"labels {classes.shape} and groups {groups.shape} must be two lists of the same length.")
     if len(classes) < 2:
@@ -63,24 +63,19 @@ def split_indices(
     elif not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}; it must lie between 0 and 1.")
     elif method == "random":
-        validation = _draw(np.arange(len(classes)), None, _held_out(len(classes), validation_fraction), seed)
+        num = _held_out(len(classes), validation_fraction)
+        validation = train_test_split(np.arange(len(classes)), test_size=num, random_state=seed)[1]
     elif method == "stratified":
         validation = _stratified(classes, validation_fraction, seed)
     elif method == "group":
         validation = _whole_groups(classes, groups, validation_fraction, seed)
     else:
         raise ValueError(f"unknown split method {method!r}; choose from {', '.join(METHODS)}.")
-    is_validation = np.zeros(len(classes), dtype=bool)
-    is_validation[validation] = True
-    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+    return np.setdiff1d(np.arange(len(classes)), validation), np.sort(validation)
 
 
 def _held_out(num: int, fraction: float) -> int:
     return min(int(np.ceil(fraction * num)), num - 1)
-
-
-def _draw(images: Indices, classes: Indices | None, num: int, seed: int) -> Indices:
-    return train_test_split(images, test_size=num, stratify=classes, random_state=seed)[1]
 
 
 def _stratified(classes: Indices, fraction: float, seed: int) -> Indices:
@@ -91,7 +86,7 @@ def _stratified(classes: Indices, fraction: float, seed: int) -> Indices:
             f"{len(classes)} images at validation_fraction={fraction} do not give both sides one of each of "
             f"{num_classes} classes; change validation_fraction or use the split 'random'."
         )
-    return _draw(divisible, classes[divisible], num, seed)
+    return train_test_split(divisible, test_size=num, stratify=classes[divisible], random_state=seed)[1]
 
 
 def _whole_groups(classes: Indices, groups: Indices, fraction: float, seed: int) -> Indices:
@@ -103,32 +98,27 @@ def _whole_groups(classes: Indices, groups: Indices, fraction: float, seed: int)
     num_groups = groups.max() + 1
     if num_groups < 2:
         raise ValueError("all images are of one group; use the split 'stratified', or correct the group pattern.")
-    counts = np.zeros((num_groups, classes.max() + 1))
-    np.add.at(counts, (groups, classes), 1)
+    counts = contingency_matrix(groups, classes)
     counts = np.column_stack([counts, counts.sum(axis=1)])
     shares = counts / counts.sum(axis=0)  # of each class, and in the last column of all images
 
-    members = np.arange(num_groups)
-    num_held_out = _held_out(num_groups, fraction)
-    starts = GroupShuffleSplit(_GROUP_STARTS, test_size=num_held_out, random_state=seed).split(members, groups=members)
+    starts = ShuffleSplit(_GROUP_STARTS, test_size=_held_out(num_groups, fraction), random_state=seed)
     generator = np.random.default_rng(seed)
     best_distance = np.inf
-    for _, start in starts:
-        side = np.isin(members, start)
-        size = len(start)
-        gap = shares[side].sum(axis=0) - fraction
+    for _, start in starts.split(shares):
+        side = np.isin(np.arange(num_groups), start)
+        size, gap, moved = len(start), shares[side].sum(axis=0) - fraction, True
         distance = gap @ gap
-        moved = True
         while moved:
             moved = False
             for group in generator.permutation(num_groups):
-                new_size = size - 1 if side[group] else size + 1
+                sign = -1 if side[group] else 1
                 new_gap = gap - shares[group] if side[group] else gap + shares[group]
                 new_distance = new_gap @ new_gap
                 # The margin keeps rounding from moving a group back and forth.
-                if new_distance < distance - 1e-12 and 0 < new_size < num_groups:
+                if new_distance < distance - 1e-12 and 0 < size + sign < num_groups:
                     side[group] = not side[group]
-                    size, gap, distance, moved = new_size, new_gap, new_distance, True
+                    size, gap, distance, moved = size + sign, new_gap, new_distance, True
         if distance < best_distance:
             best_distance, best = distance, side
     return np.flatnonzero(best[groups])
@@ -139,8 +129,7 @@ def _fold(classes: Indices, groups: Indices | None, n_folds: int, fold: int, see
         raise ValueError(f"n_folds is {n_folds}; it must be at least 2.")
     if not 0 <= fold < n_folds:
         raise ValueError(f"fold is {fold}; with n_folds={n_folds} it must be from 0 to {n_folds - 1}.")
-    largest_class = np.bincount(classes).max()
-    if n_folds > largest_class:
+    if n_folds > (largest_class := np.bincount(classes).max()):
         raise ValueError(f"n_folds is {n_folds}, but no class has more than {largest_class} images; use fewer folds.")
     num_groups = len(classes) if groups is None else groups.max() + 1
     if n_folds > num_groups:
@@ -148,7 +137,6 @@ def _fold(classes: Indices, groups: Indices | None, n_folds: int, fold: int, see
     # Where each image is a group of its own, the two splitters promise the same and only this one is fast.
     splitter, groups = (StratifiedKFold, None) if num_groups == len(classes) else (StratifiedGroupKFold, groups)
     folds = splitter(n_folds, shuffle=True, random_state=seed).split(classes, classes, groups)
-    validation = list(folds)[fold][1]
-    if len(validation) == 0:
+    if len(validation := list(folds)[fold][1]) == 0:
         raise ValueError(f"fold {fold} of {n_folds} is empty: the groups are too uneven; use fewer folds.")
     return validation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,8 +12,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_datase
 from huggingface_hub import constants, get_session
 
 from .bad_input import BadInput
-from .faces import PARTS, TEST, TRAIN, UNLABELLED, Face, part_of
-from .fer_plus import judged, note_unclear
+from .faces import TEST, TRAIN, UNLABELLED, Face, part_of
+from .fer_plus import judged
 from .labels import LABELS, canonical_label, is_class_name
 from .votes import checked_counts, checked_distribution
 
@@ -22,7 +21,7 @@ ADVICE = (
     f"Give the path of a folder, zip or tar of class folders ({', '.join(LABELS)}), of fer2013.csv or of a folder of "
     "Parquet files."
 )
-_SUFFIXES = {".parquet", ".arrow", ".jsonl"}
+_KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -32,7 +31,7 @@ def is_table(path: Path) -> bool:
     paths = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
     if any(is_class_name(inner.name) and inner.is_dir() for inner in paths):
         return False
-    return any(inner.suffix.lower() in _SUFFIXES or inner.name == "metadata.csv" for inner in paths)
+    return any(inner.suffix.lower() in _KINDS or inner.name == "metadata.csv" for inner in paths)
 
 
 def is_hub_id(data: str) -> bool:
@@ -41,37 +40,31 @@ def is_hub_id(data: str) -> bool:
 
 
 def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
-    """Loads a local path or a Hub id with `datasets`.
-
-    Args:
-        data: Path of a file or folder, or a Hub id.
-        cache_dir: Where `datasets` keeps its cache.
-
-    Returns:
-        As it is in the source.
+    """Loads a local path or a Hub id with `datasets`, as it is.
 
     Raises:
         FileNotFoundError: If there is no such path, nor can the data set be had from the Hub.
         ValueError: If `datasets` cannot load it.
     """
     path = Path(data)
-    cache_dir = None if cache_dir is None else str(Path(cache_dir).expanduser())
-    if not path.exists():
-        _check_reachable(data)
+    if not path.exists() and not constants.HF_HUB_OFFLINE:  # offline, the cache of `datasets` is used
+        try:  # without this, `datasets` would try for half a minute
+            get_session().head(constants.ENDPOINT, timeout=10)
+        except Exception as error:  # the exceptions of whatever HTTP client the Hub library uses
+            problem = f"and the Hub cannot be reached to look for a data set of that name. {ADVICE}"
+            raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
     try:
         if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
             loaded = load_from_disk(data)
         elif path.is_file():
-            kind = {".jsonl": "json"}.get(path.suffix.lower(), path.suffix.lower()[1:])
-            loaded = load_dataset(kind, data_files=data, cache_dir=cache_dir)
+            loaded = load_dataset(_KINDS.get(path.suffix.lower(), "csv"), data_files=data, cache_dir=cache_dir)
         else:
             loaded = load_dataset(data, cache_dir=cache_dir)
     except Exception as error:  # what `datasets` and its readers raise is not limited to a few types
         reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
         if not path.exists():
-            raise FileNotFoundError(
-                f"{data!r} is no local path, and cannot be had from the Hub ({reason}). {ADVICE}"
-            ) from error
+            problem = f"and cannot be had from the Hub ({reason}). {ADVICE}"
+            raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
         raise ValueError(f"{data}: `datasets` cannot load it ({reason}).") from error
     return loaded if isinstance(loaded, DatasetDict) else DatasetDict({TRAIN: loaded})
 
@@ -89,13 +82,10 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
         tables: The source. A split's name gives the part.
         bad: Receives rows without image, with an unknown class, without label or with wrong votes.
 
-    Returns:
-        In the order of the rows.
-
     Raises:
         ValueError: If a column is missing, or labels are numbers without names.
     """
-    faces, unclear = [], Counter[str]()
+    faces = []
     for split, table in tables.items():
         missing = [column for column in ("image", "label") if column not in table.column_names]
         if missing:
@@ -105,30 +95,19 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
             )
         part = part_of(split) or TRAIN
         images = table.select_columns("image").cast_column("image", Image(decode=False))
-        labels = _canonical_ids(table, split, bad)
-        groups = table["group"] if "group" in table.column_names else None
-        paths = table["path"] if "path" in table.column_names else None
-        votes, vote_counts = (
-            table[name][:] if name in table.column_names else None for name in ("votes", "vote_counts")
+        groups, paths, votes, counts = (
+            table[name][:] if name in table.column_names else [None] * table.num_rows
+            for name in ("group", "path", "votes", "vote_counts")
         )
-        for index, (name, label) in enumerate(labels):
-            path = str(paths[index]) if paths else f"{split}/{index:06d}"
-            if label is None or (label == UNLABELLED and part != TEST):
-                bad.add(path, "has no label" if name is None else f"is of the unknown class {name!r}")
-                continue
-            group = str(groups[index]) if groups else None
-            face = Face(part, path, label, partial(_image_bytes, images, index), group)
-            try:
-                face = _with_votes(
-                    face, votes[index] if votes else None, vote_counts[index] if vote_counts else None, unclear
-                )
-            except ValueError as error:
-                bad.add(path, str(error))
-                continue
-            if face is not None:
-                faces.append(face)
-    note_unclear(unclear, bad)
-    return sorted(faces, key=lambda face: PARTS.index(face.part))
+        for index, (name, label) in enumerate(_canonical_ids(table, split, bad)):
+            path = f"{split}/{index:06d}" if paths[index] is None else str(paths[index])
+            with bad.catching(path):
+                if label is None or (label == UNLABELLED and part != TEST):
+                    raise ValueError("has no label" if name is None else f"is of the unknown class {name!r}")
+                group = None if groups[index] is None else str(groups[index])
+                face = Face(part, path, label, partial(_image_bytes, images, index), group)
+                faces.append(_with_votes(face, votes[index], counts[index], bad))
+    return [face for face in faces if face is not None]
 
 
 def _canonical_ids(table: Dataset, split: str, bad: BadInput) -> list[tuple[str | None, int | None]]:
@@ -148,16 +127,13 @@ def _canonical_ids(table: Dataset, split: str, bad: BadInput) -> list[tuple[str 
     return [(name, ids[name]) for name in names]
 
 
-def _with_votes(
-    face: Face, votes: Sequence[float] | None, counts: Sequence[int] | None, unclear: Counter[str]
-) -> Face | None:
+def _with_votes(face: Face, votes: Sequence[float] | None, counts: Sequence[int] | None, bad: BadInput) -> Face | None:
     """The face with the votes and counts that the table has; None where there are counts alone, with no majority."""
     counts = None if counts is None else checked_counts(counts)
     if votes is not None:
         face = replace(face, votes=checked_distribution(votes), vote_counts=counts)
     elif counts is not None:
-        voted = judged(face, counts, unclear)
-        if voted is None:
+        if (voted := judged(face, counts, bad)) is None:
             return None
         face = replace(voted, label=face.label)  # -1 stays -1: a test part's labels may be withheld
     if face.votes is not None and face.label != UNLABELLED and face.votes[face.label] < max(face.votes):
@@ -178,15 +154,3 @@ def _image_bytes(images: Dataset, index: int) -> bytes:
         return Path(image["path"]).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read ({error})") from error
-
-
-def _check_reachable(data: str) -> None:
-    """Fails at once where `datasets` would try again for half a minute. In offline mode its own cache is used."""
-    if constants.HF_HUB_OFFLINE:
-        return
-    try:
-        get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception as error:  # the exceptions of whatever HTTP client the Hub library uses
-        raise FileNotFoundError(
-            f"{data!r} is no local path, and the Hub cannot be reached to look for a data set of that name. {ADVICE}"
-        ) from error

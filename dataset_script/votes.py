@@ -1,7 +1,7 @@
 """What several people say of one face: counts of their answers, the distribution they make, and the majority.
 
 E. Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution",
-ICMI 2016, arXiv 1608.01041 (FER+): ten people looked at each face.
+ICMI 2016, arXiv 1608.01041 (FER+): ten people looked at each face. Counts are how many people gave each of `ANSWERS`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ MAX_ERROR = 1e-3
 
 
 def without_noise(counts: Sequence[int]) -> tuple[int, ...]:
-    """Returns the counts with 0 in place of 1: answers that only one person gave are noise, says the FER+ paper.
-
-    Args:
-        counts: How many people gave each answer of `ANSWERS`.
-    """
+    """Returns the counts with 0 in place of 1: answers that only one person gave are noise, says the FER+ paper."""
     return tuple(count if count > 1 else 0 for count in counts)
 
 
@@ -32,9 +28,6 @@ def majority(counts: Sequence[int]) -> int | None:
 
     Answers of a single person do not count. The lead is enough: more than half of the votes, as FER+'s own code asks
     for in its mode "majority", is not needed.
-
-    Args:
-        counts: How many people gave each answer of `ANSWERS`.
     """
     counts = without_noise(counts)
     most = max(counts)
@@ -42,13 +35,9 @@ def majority(counts: Sequence[int]) -> int | None:
 
 
 def distribution(counts: Sequence[int]) -> tuple[float, ...]:
-    """Returns the share of each class among the votes for classes; the other answers are left out.
+    """Returns the share of each class among the votes for classes, seven floats that sum to 1.
 
-    Args:
-        counts: How many people gave each answer of `ANSWERS`; a class is among those that two or more people gave.
-
-    Returns:
-        Seven floats that sum to 1.
+    Other answers and those of a single person are left out. Two or more people must have voted for one of the classes.
     """
     of_classes = without_noise(counts)[: len(LABELS)]
     return tuple(count / sum(of_classes) for count in of_classes)
@@ -75,13 +64,10 @@ def checked_distribution(votes: Sequence[float]) -> tuple[float, ...]:
 
 
 def checked_counts(counts: Sequence[int]) -> tuple[int, ...]:
-    """Returns counts as whole numbers.
-
-    Args:
-        counts: How many people gave each answer of `ANSWERS`, as numbers or text.
+    """Returns counts, given as numbers or text, as whole numbers.
 
     Raises:
-        ValueError: If they are not as many non-negative whole numbers, worded for `BadInput.add`.
+        ValueError: If they are not as many non-negative ones as `ANSWERS`, worded for `BadInput.add`.
     """
     try:
         numbers = tuple(int(count) for count in counts)

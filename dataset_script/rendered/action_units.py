@@ -43,16 +43,10 @@ LOWEST_INTENSITY = 0.5
 
 
 def sample_action_units(label: str, rng: np.random.Generator) -> dict[int, float]:
-    """Draws a variant of an expression and the intensity of each of its units.
+    """Draws a variant of an expression, one of `LABELS`, and the intensity of each of `ACTION_UNITS`.
 
-    Args:
-        label: One of `LABELS`.
-        rng: Source of randomness.
-
-    Returns:
-        Intensity of each unit of `ACTION_UNITS`, uniform in [`LOWEST_INTENSITY`, 1] for those of the variant, 0 for the
-        others.
+    It is uniform in [`LOWEST_INTENSITY`, 1] for the units of the variant, 0 for the others.
     """
     variants = EXPRESSIONS[label]
     active = variants[rng.integers(len(variants))]
-    return {unit: float(rng.uniform(LOWEST_INTENSITY, 1)) if unit in active else 0.0 for unit in ACTION_UNITS}
+    return {unit: rng.uniform(LOWEST_INTENSITY, 1) if unit in active else 0.0 for unit in ACTION_UNITS}

@@ -5,10 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .colors import EYE_COLORS, HAIR_COLORS, SKIN_TONES, Color, dull_color
+Color = NDArray[np.float64]  # [3], RGB, 0 to 255
 
+# From light to dark; a person's skin lies somewhere between two neighbours.
+SKIN_TONES = np.array([(247, 214, 186), (236, 190, 155), (214, 160, 116), (182, 124, 80), (138, 88, 55), (92, 60, 42)])
+HAIR_COLORS = np.array(
+    [(28, 22, 20), (58, 38, 26), (98, 66, 40), (160, 118, 66), (206, 172, 112), (150, 70, 36), (150, 148, 146)]
+)
+EYE_COLORS = np.array([(66, 42, 24), (40, 26, 18), (96, 118, 66), (84, 120, 160), (112, 108, 92)])
 HAIR_STYLES = ("bald", "short", "short", "side", "long", "long", "bun", "curly")
+
+
+def dull_color(rng: np.random.Generator) -> Color:
+    """A colour of walls, clothes and cups: mostly grey."""
+    return rng.uniform(25, 225) + rng.uniform(-35, 35, 3)
 
 
 @dataclass(frozen=True)
@@ -22,8 +34,8 @@ class Appearance:
     clothes: Color
     hair_style: str
     fringe: float  # how far hair hangs over the forehead, 0 for no fringe
-    beard: float  # opacity
-    moustache: float  # opacity
+    beard: float  # opacity, as the next
+    moustache: float
     glasses: str  # "none", "thin" or "thick"
     age: float  # depth of the wrinkles of a calm face, 0 to 1
 
@@ -41,9 +53,9 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
         lips=skin * 0.55 + np.array([168, 62, 70]) * rng.uniform(0.35, 0.48),
         clothes=dull_color(rng),
         hair_style=hair_style,
-        fringe=float(rng.uniform(0.1, 0.3)) if rng.random() < 0.3 else 0.0,
-        beard=0.0 if shaven else float(rng.uniform(0.25, 0.8)),
-        moustache=0.0 if shaven else float(rng.uniform(0.2, 0.8)),
+        fringe=rng.uniform(0.1, 0.3) if rng.random() < 0.3 else 0.0,
+        beard=0.0 if shaven else rng.uniform(0.25, 0.8),
+        moustache=0.0 if shaven else rng.uniform(0.2, 0.8),
         glasses="none" if rng.random() < 0.75 else ("thin", "thick")[rng.integers(2)],
-        age=float(rng.beta(1.2, 3)),
+        age=rng.beta(1.2, 3),
     )

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from .colors import Color
 from .face_geometry import Curve
 from .shot import Shot
+
+
+def circle(angle: NDArray) -> NDArray[np.float64]:
+    """[N] angles -> [N, 2] points of the unit circle."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
 class Canvas:
@@ -24,8 +28,7 @@ class Canvas:
     _SHIFT = 4  # fractional bits of the coordinates that OpenCV takes
 
     def __init__(self, side: int, shot: Shot) -> None:
-        self.pixels = np.zeros((side, side, 3), dtype=np.float32)
-        self.side = side
+        self.side, self.pixels = side, np.zeros((side, side, 3), dtype=np.float32)
         self.unit = shot.scale * side
         self.centre = (0.5 + np.array(shot.offset)) * side
         (sin_y, sin_p, sin_r), (cos_y, cos_p, cos_r) = (f([shot.yaw, shot.pitch, shot.roll]) for f in (np.sin, np.cos))
@@ -35,8 +38,10 @@ class Canvas:
         self.rotation = roll @ pitch @ yaw
         self.grain = np.random.default_rng(shot.grain)
 
-    def project(self, points: Curve) -> NDArray[np.float64]:
-        """[N, 3] in head coordinates -> [N, 2] in pixels, from a distance of eight units."""
+    def project(self, points: NDArray) -> NDArray[np.float64]:
+        """[N, 3] in head coordinates -> [N, 2] in pixels, from a distance of eight units; what is in pixels stays."""
+        if points.shape[1] == 2:
+            return points
         turned = points @ self.rotation.T
         return turned[:, :2] * (8 / (8 - turned[:, 2:])) * self.unit + self.centre
 
@@ -50,7 +55,7 @@ class Canvas:
         """Finds the part of the canvas that an outline touches.
 
         Args:
-            outline: [N, 2] in pixels, as all outlines here.
+            outline: [N, 3] in head coordinates or [N, 2] in pixels, as all outlines here.
             soft: Standard deviation of its blurred edge in head units.
             within: An outline that it is cut to.
             without: Outlines that are cut out of it.
@@ -58,20 +63,19 @@ class Canvas:
         Returns:
             The window of rows and columns, and the coverage there, 0 to 1.
         """
-        sigma = soft * self.unit
+        outline, sigma = self.project(outline), soft * self.unit
         margin = int(3 * sigma) + 2
         low = np.clip(np.floor(outline.min(axis=0)).astype(int) - margin, 0, self.side)
         high = np.clip(np.ceil(outline.max(axis=0)).astype(int) + margin, low, self.side)
 
         def coverage_of(shape: NDArray) -> NDArray[np.float32]:
             coverage = np.zeros(tuple((high - low)[::-1]), np.uint8)
-            if coverage.size:
-                fixed = np.round((shape - low) * 2**self._SHIFT).astype(np.int32)
-                cv2.fillPoly(coverage, [fixed], 255, cv2.LINE_AA, self._SHIFT)
+            if not coverage.size:
+                return coverage.astype(np.float32)
+            fixed = np.round((self.project(shape) - low) * 2**self._SHIFT).astype(np.int32)
+            cv2.fillPoly(coverage, [fixed], 255, cv2.LINE_AA, self._SHIFT)
             coverage = coverage.astype(np.float32) / 255  # OpenCV blurs floats five times as fast as bytes
-            if coverage.size and sigma > 0.3:
-                coverage = cv2.GaussianBlur(coverage, (0, 0), sigma)
-            return coverage
+            return cv2.GaussianBlur(coverage, (0, 0), sigma) if sigma > 0.3 else coverage
 
         coverage = coverage_of(outline)
         if within is not None:
@@ -80,34 +84,27 @@ class Canvas:
             coverage *= 1 - coverage_of(hole)
         return (slice(low[1], high[1]), slice(low[0], high[0])), coverage
 
-    def blend(self, window: tuple[slice, slice], coverage: NDArray, color: NDArray) -> None:
+    def blend(self, window: tuple[slice, slice], coverage: NDArray, color: ArrayLike) -> None:
         """Lays one colour, or one per pixel, over a part of the canvas."""
         pixels = self.pixels[window]
         pixels += (np.asarray(color, np.float32) - pixels) * coverage[..., None].astype(np.float32)
 
-    def fill_pixels(
-        self, outline: NDArray, color: Color, opacity: float = 1.0, soft: float = 0.0, within: NDArray | None = None
+    def fill(
+        self, outline: NDArray, color: ArrayLike, opacity: float = 1.0, soft: float = 0.0, within: NDArray | None = None
     ) -> None:
-        """Fills an outline in pixels."""
+        """Fills an outline, see `mask`."""
         window, coverage = self.mask(outline, soft, within)
         self.blend(window, coverage * opacity, color)
 
-    def fill(self, curve: Curve, color: Color, opacity: float = 1.0, soft: float = 0.0) -> None:
-        """Fills a closed curve of the head."""
-        self.fill_pixels(self.project(curve), color, opacity, soft)
-
-    def dot(self, centre: Curve, radius: float, color: Color, opacity: float = 1.0, soft: float = 0.0) -> None:
+    def dot(self, centre: Curve, radius: float, color: ArrayLike, opacity: float = 1.0, soft: float = 0.0) -> None:
         """Fills a disc that faces the viewer around a point of the head."""
-        self.fill_pixels(self.disc(self.project(centre)[0], radius), color, opacity, soft)
+        self.fill(self.disc(self.project(centre)[0], radius), color, opacity, soft)
 
     def disc(self, centre: NDArray, radius: float) -> NDArray[np.float64]:
         """The outline of a disc, its centre in pixels, its radius in head units."""
-        angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-        return centre + radius * self.unit * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return centre + radius * self.unit * circle(np.linspace(0, 2 * np.pi, 28, endpoint=False))
 
-    def stroke(
-        self, curve: Curve, width: float | NDArray, color: Color, opacity: float = 1.0, soft: float = 0.0
-    ) -> None:
+    def stroke(self, curve: Curve, width: ArrayLike, color: ArrayLike, opacity: float = 1.0, soft: float = 0.0) -> None:
         """Draws along an open curve of the head, tapering at both ends where `width` is one number."""
         line = self.project(curve)
         if np.isscalar(width):
@@ -116,4 +113,4 @@ class Canvas:
         normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
         reach = 0.5 * np.asarray(width)[:, None] * self.unit * normal
-        self.fill_pixels(np.concatenate([line + reach, (line - reach)[::-1]]), color, opacity, soft)
+        self.fill(np.concatenate([line + reach, (line - reach)[::-1]]), color, opacity, soft)

@@ -7,31 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .appearance import Appearance
-from .canvas import Canvas
-from .colors import dull_color
+from .appearance import Appearance, dull_color
+from .canvas import Canvas, circle
 from .face_geometry import SIDES, Eye, Face
 from .shot import Shot
 
 
 def paint(face: Face, person: Appearance, shot: Shot, size: int) -> Image.Image:
-    """Paints a portrait.
-
-    Args:
-        face: Its curves, from `face_curves`.
-        person: What the person looks like.
-        shot: How it is photographed.
-        size: Height and width of the image in pixels.
-
-    Returns:
-        RGB, the same bytes for the same arguments.
-    """
-    oversampling = max(1, round(352 / size))
-    canvas = Canvas(size * oversampling, shot)
+    """Paints a portrait of `size` x `size` pixels, RGB, the same bytes for the same arguments."""
+    canvas = Canvas(size * max(1, round(352 / size)), shot)  # drawn larger and made smaller, for smooth edges
     _paint_backdrop(canvas, shot)
     _paint_behind(canvas, face, person)
     head = canvas.hull(face.head)
-    canvas.fill_pixels(head, person.skin)
+    canvas.fill(head, person.skin)
     _paint_skin(canvas, face, person)
     _paint_nose(canvas, face, person, shot)
     _paint_beard(canvas, face, person)
@@ -47,6 +35,13 @@ def paint(face: Face, person: Appearance, shot: Shot, size: int) -> Image.Image:
     return _expose(canvas, shot, size)
 
 
+_SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+
+
+def _turn(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def _noise(rng: np.random.Generator, side: int, cells: int, stretch: float = 1.0) -> NDArray[np.float32]:
     """Smooth noise of about `cells` bumps across the canvas, [side, side], within about -1 to 1."""
     rows = max(2, round(cells / stretch))
@@ -60,10 +55,8 @@ def _paint_backdrop(canvas: Canvas, shot: Shot) -> None:
     canvas.pixels[:] = top * (1 - ramp) + bottom * ramp
     for _ in range(rng.integers(0, 7)):
         centre, extent = rng.uniform(0, canvas.side, 2), rng.uniform(0.05, 0.35, 2) * canvas.side
-        corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * extent
-        if rng.random() < 0.5:
-            corners = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 6, 20)]) * extent
-        canvas.fill_pixels(centre + corners, dull_color(rng), rng.uniform(0.4, 1), soft=rng.uniform(0, 0.12))
+        shape = circle(np.linspace(0, 6, 20)) if rng.random() < 0.5 else _SQUARE
+        canvas.fill(centre + shape * extent, dull_color(rng), rng.uniform(0.4, 1), soft=rng.uniform(0, 0.12))
     canvas.pixels += 14 * _noise(rng, canvas.side, 9)[..., None]
 
 
@@ -71,12 +64,12 @@ def _paint_behind(canvas: Canvas, face: Face, person: Appearance) -> None:
     """Hair that hangs behind the head, neck, shoulders, ears."""
     if person.hair_style == "long":
         skull = face.skull * [1.13, 1.08, 1.05]
-        hanging = np.array([[-0.86, 1.25, -0.2], [0.86, 1.25, -0.2], [-0.92, 0.4, -0.3], [0.92, 0.4, -0.3]])
-        canvas.fill_pixels(canvas.hull(np.concatenate([skull, hanging])), person.hair * 0.8, soft=0.02)
+        hanging = [[-0.86, 1.25, -0.2], [0.86, 1.25, -0.2], [-0.92, 0.4, -0.3], [0.92, 0.4, -0.3]]
+        canvas.fill(canvas.hull(np.concatenate([skull, hanging])), person.hair * 0.8, soft=0.02)
     if person.hair_style == "curly":
-        for point in face.skull[::3]:
-            if point[1] < 0.25:
-                canvas.dot(point[None] * [1.16, 1.13, 1.1], 0.17, person.hair * 0.85, soft=0.02)
+        points = face.skull[::3]
+        for point in points[points[:, 1] < 0.25] * [1.16, 1.13, 1.1]:
+            canvas.dot(point[None], 0.17, person.hair * 0.85, soft=0.02)
     if person.hair_style == "bun":
         canvas.dot(np.array([[0.0, -1.25, -0.45]]), 0.30, person.hair * 0.85, soft=0.02)
     chin = face.head[:, 1].max()
@@ -84,13 +77,12 @@ def _paint_behind(canvas: Canvas, face: Face, person: Appearance) -> None:
     canvas.fill(neck, person.skin * 0.72)
     x = np.linspace(-1.9, 1.9, 25)
     shoulders = np.stack([x, chin + 0.42 + 0.32 * np.abs(x) ** 1.5, np.full_like(x, -0.35)], axis=1)
-    below = np.array([[2.2, 4.5, -0.35], [-2.2, 4.5, -0.35]])
+    below = [[2.2, 4.5, -0.35], [-2.2, 4.5, -0.35]]
     canvas.fill(np.concatenate([shoulders, below]), person.clothes)
     canvas.stroke(shoulders[6:-6], 0.09, person.clothes * 0.7, 0.8, soft=0.01)
     if person.hair_style != "long":
+        ear = circle(np.linspace(0, 2 * np.pi, 20, endpoint=False))[:, [0, 1, 0]] * [0.10, 0.21, 0.05]
         for side in SIDES:
-            angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-            ear = np.stack([0.10 * np.cos(angle), 0.21 * np.sin(angle), 0.05 * np.cos(angle)], axis=1)
             canvas.fill(ear + [side * 0.85, 0.04, -0.12], person.skin * 0.93)
             canvas.fill(ear * 0.55 + [side * 0.87, 0.03, -0.10], person.skin * 0.74, soft=0.02)
 
@@ -105,8 +97,7 @@ def _paint_skin(canvas: Canvas, face: Face, person: Appearance) -> None:
         canvas.dot(cheek, 0.17, blush, 0.25, soft=0.09)
         if face.cheek_raise > 0.1:  # the raised cheek is lit above and shaded below
             canvas.dot(cheek + [side * 0.01, -0.03, 0.05], 0.09, person.skin * 1.12 + 12, 0.45 * face.cheek_raise, 0.06)
-            angle = np.linspace(0.15, np.pi - 0.15, 12)
-            under = np.stack([0.17 * np.cos(angle), 0.13 * np.sin(angle), 0 * angle], axis=1)
+            under = circle(np.linspace(0.15, np.pi - 0.15, 12))[:, [0, 1, 0]] * [0.17, 0.13, 0]
             canvas.stroke(cheek + under, 0.05, shade, 0.40 * face.cheek_raise, soft=0.03)
     for curve, depth in face.wrinkles:
         depth = depth + 0.2 * person.age
@@ -117,12 +108,10 @@ def _paint_skin(canvas: Canvas, face: Face, person: Appearance) -> None:
 
 def _paint_nose(canvas: Canvas, face: Face, person: Appearance, shot: Shot) -> None:
     shade = person.skin * [0.66, 0.56, 0.52]
-    for side, curve in zip(SIDES, face.nose_sides, strict=True):
-        away = np.clip(0.5 - 0.8 * side * shot.light[0], 0.15, 1)
-        canvas.stroke(curve, 0.07, shade, 0.55 * away, soft=0.03)
+    for side, curve in zip(SIDES, face.nose_sides, strict=True):  # the one away from the light is darker
+        canvas.stroke(curve, 0.07, shade, 0.55 * np.clip(0.5 - 0.8 * side * shot.light[0], 0.15, 1), soft=0.03)
         canvas.stroke(curve[-4:], 0.028, shade * 0.8, 0.7, soft=0.008)
-    bridge = np.stack([np.zeros(8), np.linspace(-0.22, face.nose_tip[0, 1] - 0.03, 8), np.zeros(8)], axis=1)
-    bridge[:, 2] = np.linspace(0.80, face.nose_tip[0, 2], 8)
+    bridge = np.linspace([0, -0.22, 0.80], face.nose_tip[0] - [0, 0.03, 0], 8)
     canvas.stroke(bridge, 0.05, person.skin * 1.1 + 16, 0.35, soft=0.025)
     canvas.dot(face.nose_tip, 0.05, person.skin * 1.12 + 18, 0.45, soft=0.03)
     canvas.stroke(face.nose_base, 0.035, shade * 0.75, 0.75, soft=0.010)
@@ -136,25 +125,25 @@ def _paint_beard(canvas: Canvas, face: Face, person: Appearance) -> None:
         canvas.fill(face.beard, color, person.beard, soft=0.03)
     if person.moustache:
         edge = face.upper_lip[: len(face.upper_lip) // 2]
-        top = edge * [0.9, 1, 1] + [0, -0.10, 0]
-        canvas.fill(np.concatenate([top, edge[::-1] + [0, -0.005, 0]]), color, person.moustache, soft=0.015)
+        shape = np.concatenate([edge * [0.9, 1, 1] + [0, -0.10, 0], edge[::-1] + [0, -0.005, 0]])
+        canvas.fill(shape, color, person.moustache, soft=0.015)
 
 
 def _paint_mouth(canvas: Canvas, face: Face, person: Appearance) -> None:
     lips = person.lips
-    canvas.fill(face.mouth, np.array([58, 16, 20]))
-    opening = face.mouth[:, 1]
-    half = len(opening) // 2
-    gap = float((opening[half:][::-1] - opening[:half]).max())
+    canvas.fill(face.mouth, (58, 16, 20))
+    half = len(face.mouth) // 2
+    gap = float((face.mouth[half:][::-1] - face.mouth[:half])[:, 1].max())
+    if gap > 0.12:
+        centre = face.mouth.mean(axis=0)[None] + [0, 0.28 * gap, 0]
+        tongue = canvas.disc(canvas.project(centre)[0], 0.3 * gap + 0.05)
+        canvas.fill(tongue, (176, 84, 84), 0.85, soft=0.02, within=face.mouth)
     if gap > 0.03:
-        if gap > 0.12:
-            centre = face.mouth.mean(axis=0)[None] + [0, 0.28 * gap, 0]
-            tongue = canvas.disc(canvas.project(centre)[0], 0.3 * gap + 0.05)
-            canvas.fill_pixels(tongue, np.array([176, 84, 84]), 0.85, soft=0.02, within=canvas.project(face.mouth))
-        canvas.fill(face.upper_teeth, np.array([238, 234, 222]), min(1.0, (gap - 0.02) / 0.03))
-        if gap > 0.09:
-            canvas.fill(face.lower_teeth, np.array([214, 208, 196]), 0.75)
-        canvas.stroke(face.mouth[:half], 0.022, np.array([70, 22, 24]), 0.6, soft=0.006)
+        canvas.fill(face.upper_teeth, (238, 234, 222), min(1.0, (gap - 0.02) / 0.03))
+    if gap > 0.09:
+        canvas.fill(face.lower_teeth, (214, 208, 196), 0.75)
+    if gap > 0.03:
+        canvas.stroke(face.mouth[:half], 0.022, (70, 22, 24), 0.6, soft=0.006)
     canvas.fill(face.lower_lip, lips * 1.06, 0.92, soft=0.006)
     canvas.fill(face.upper_lip, lips * 0.86, 0.92, soft=0.006)
     middle = len(face.lower_lip) // 4
@@ -169,22 +158,16 @@ def _paint_mouth(canvas: Canvas, face: Face, person: Appearance) -> None:
 
 
 def _paint_eye(canvas: Canvas, eye: Eye, person: Appearance, shot: Shot) -> None:
-    lash = person.hair * 0.3
     shade = person.skin * [0.55, 0.45, 0.42]
-    opening = canvas.project(np.concatenate([eye.upper_lid, eye.lower_lid[::-1]]))
-    canvas.fill_pixels(opening, np.array([236, 232, 228]))
-    gaze = np.array([[0.055 * shot.gaze[0], 0.03 * shot.gaze[1], 0.03]])
-    centre = canvas.project(eye.iris + gaze)[0]
+    opening = np.concatenate([eye.upper_lid, eye.lower_lid[::-1]])
+    canvas.fill(opening, (236, 232, 228))
+    centre = canvas.project(eye.iris + [0.055 * shot.gaze[0], 0.03 * shot.gaze[1], 0.03])[0]
     glint = centre + 0.38 * eye.iris_radius * canvas.unit * np.array([shot.light[0], -0.9])
-    for place, radius, color in (
-        (centre, 1, person.eyes * 0.5),
-        (centre, 0.86, person.eyes),
-        (centre, 0.45, np.array([10, 10, 12])),
-        (glint, 0.22, np.array([250, 250, 250])),
-    ):
-        canvas.fill_pixels(canvas.disc(place, radius * eye.iris_radius), color, within=opening)
-    canvas.stroke(eye.upper_lid + [0, 0.02, 0], 0.03, np.array([60, 50, 50]), 0.35, soft=0.012)  # the lid's shadow
-    canvas.stroke(eye.upper_lid, 0.032, lash, 0.95)
+    for radius, color in ((1, person.eyes * 0.5), (0.86, person.eyes), (0.45, (10, 10, 12))):
+        canvas.fill(canvas.disc(centre, radius * eye.iris_radius), color, within=opening)
+    canvas.fill(canvas.disc(glint, 0.22 * eye.iris_radius), (250, 250, 250), within=opening)
+    canvas.stroke(eye.upper_lid + [0, 0.02, 0], 0.03, (60, 50, 50), 0.35, soft=0.012)  # the lid's shadow
+    canvas.stroke(eye.upper_lid, 0.032, person.hair * 0.3, 0.95)
     canvas.stroke(eye.lower_lid, 0.014, shade * 0.8, 0.8, soft=0.004)
     canvas.stroke(eye.crease, 0.018, shade, 0.65, soft=0.008)
     canvas.stroke(eye.bag, 0.022, shade, 0.25 + 0.35 * person.age, soft=0.012)
@@ -195,41 +178,40 @@ def _paint_hair(canvas: Canvas, face: Face, person: Appearance) -> None:
     if person.hair_style == "bald":
         return
     skull = face.skull * [1.07, 1.07, 1.05]
-    free = [canvas.project(face.front)]
+    free = [face.front]
     if person.hair_style == "long":
-        hanging = np.array([[side * x, y, 0.0] for side in SIDES for x, y in ((0.90, 0.3), (0.84, 1.3))])
-        skull = np.concatenate([skull, hanging])
+        skull = np.concatenate([skull, [[-0.90, 0.3, 0], [-0.84, 1.3, 0], [0.90, 0.3, 0], [0.84, 1.3, 0]]])
     else:  # ends at the ears
-        free.append(canvas.project(np.array([[-3, 0.02, -0.2], [3, 0.02, -0.2], [3, 4, -0.2], [-3, 4, -0.2]])))
+        free.append(np.array([[-3, 0.02, -0.2], [3, 0.02, -0.2], [3, 4, -0.2], [-3, 4, -0.2]]))
     window, coverage = canvas.mask(canvas.hull(skull), soft=0.012, without=free)
     strands = 1 + 0.22 * _noise(canvas.grain, canvas.side, 70, stretch=6)[..., None]
     canvas.blend(window, coverage, person.hair * strands[window])
 
-    top = face.front[: len(face.front) - 2]
+    top = face.front[2:-4]
     t = np.linspace(0, 1, 24)
-    line = np.stack([np.interp(t, np.linspace(0, 1, len(top) - 4), axis) for axis in top[2:-2].T], axis=1)
+    line = np.stack([np.interp(t, np.linspace(0, 1, len(top)), axis) for axis in top.T], axis=1)
     if person.hair_style == "side":
         depth = 0.20 * np.clip(1.4 * t, 0, 1) * np.clip(2.5 * (1 - t), 0, 1)
     else:
         depth = person.fringe * np.sin(np.pi * t) ** 0.3 * (1 + 0.15 * np.sin(23 * t))
     if depth.any():
         hem = line + np.stack([0 * t, depth, 0.06 + 0 * t], axis=1)
-        window, coverage = canvas.mask(canvas.project(np.concatenate([line + [0, -0.04, 0.02], hem[::-1]])), soft=0.012)
+        window, coverage = canvas.mask(np.concatenate([line + [0, -0.04, 0.02], hem[::-1]]), soft=0.012)
         canvas.blend(window, coverage, 0.95 * person.hair * strands[window])
 
 
 def _light(canvas: Canvas, head: NDArray, shot: Shot) -> None:
     """Shades the head as an ellipsoid under a lamp and ambient light, and roughens the skin."""
     window, coverage = canvas.mask(head, soft=0.01)
-    cos, sin = np.cos(shot.roll), np.sin(shot.roll)
-    upright = np.array([[cos, -sin], [sin, cos]])
+    upright = _turn(shot.roll)
     turned = head @ upright
     centre, radius = (turned.max(axis=0) + turned.min(axis=0)) / 2, 1.04 * np.ptp(turned, axis=0) / 2
     y, x = np.mgrid[window].astype(np.float32)
     u, v = np.moveaxis((np.stack([x, y], axis=-1) @ upright.astype(np.float32) - centre) / radius, -1, 0)
     depth = np.sqrt(np.clip(1 - u**2 - v**2, 0.02, 1))
-    lamp = shot.light @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    lit = shot.ambient + 1.3 * (1 - shot.ambient) * np.clip(u * lamp[0] + v * lamp[1] + depth * lamp[2], 0, 1)
+    lamp_u, lamp_v = shot.light[:2] @ upright
+    lamp = np.clip(u * lamp_u + v * lamp_v + depth * shot.light[2], 0, 1)
+    lit = shot.ambient + 1.3 * (1 - shot.ambient) * lamp
     lit *= 1 + 0.015 * _noise(canvas.grain, canvas.side, 60)[window]
     canvas.pixels[window] *= (1 + (lit - 1) * coverage)[..., None]
 
@@ -237,42 +219,39 @@ def _light(canvas: Canvas, head: NDArray, shot: Shot) -> None:
 def _paint_glasses(canvas: Canvas, face: Face, person: Appearance) -> None:
     if person.glasses == "none":
         return
-    color = np.array([24, 22, 24]) if person.glasses == "thick" else np.array([120, 104, 70])
-    width = 0.045 if person.glasses == "thick" else 0.022
-    angle = np.linspace(0, 2 * np.pi, 33)
-    rim = np.stack([np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.6, np.sin(angle), 0 * angle], axis=1)
+    width, color = (0.045, (24, 22, 24)) if person.glasses == "thick" else (0.022, (120, 104, 70))
+    x, y = circle(np.linspace(0, 2 * np.pi, 33)).T
+    rim = np.stack([np.sign(x) * np.abs(x) ** 0.6, y, 0 * y], axis=1)
     for eye in face.eyes:
         frame = eye.iris + [eye.side * 0.02, 0.04, 0.12] + rim * [0.265, 0.20, 0]
-        canvas.fill(frame, np.array([235, 240, 245]), 0.07)
+        canvas.fill(frame, (235, 240, 245), 0.07)
         canvas.stroke(frame, np.full(len(frame), width), color)
         hinge = eye.iris[0] + [eye.side * 0.285, 0.0, 0.12]
-        ear = np.array([eye.side * 0.86, -0.02, -0.1])
         if (canvas.rotation @ [eye.side, 0, 0])[2] > -0.1:  # the other one is behind the face
-            canvas.stroke(np.linspace(hinge, ear, 9), np.full(9, width), color)
+            canvas.stroke(np.linspace(hinge, [eye.side * 0.86, -0.02, -0.1], 9), np.full(9, width), color)
     left, right = (eye.iris[0] + [-eye.side * 0.245, 0.02, 0.12] for eye in face.eyes)
     canvas.stroke(np.linspace(left, right, 9), np.full(9, width), color)
 
 
 def _paint_occluder(canvas: Canvas, person: Appearance, shot: Shot) -> None:
     x, y, angle = shot.occluder_place
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = _turn(angle)
     centre = canvas.project(np.array([[x, y, 0.9]]))[0]
     if shot.occluder == "fingers":
         for finger in range(4):
             line = np.stack([np.linspace(-0.1 * abs(finger - 1.3), 1.6, 12), np.full(12, 0.17 * finger - 0.25)], axis=1)
-            ends = np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
-            tip = line[0] + 0.08 * np.stack([np.cos(ends), np.sin(ends)], axis=1)
+            tip = line[0] + 0.08 * circle(np.linspace(np.pi / 2, 3 * np.pi / 2, 9))
             outline = np.concatenate([tip, line + [0, -0.08], (line + [0, 0.08])[::-1]])
             pixels = centre + np.sign(x) * outline @ turn.T * canvas.unit
-            canvas.fill_pixels(pixels, person.skin * 0.55, soft=0.01)
-            canvas.fill_pixels(pixels + (centre - pixels) * 0.02, person.skin * 0.95, soft=0.012)
+            canvas.fill(pixels, person.skin * 0.55, soft=0.01)
+            canvas.fill(pixels + (centre - pixels) * 0.02, person.skin * 0.95, soft=0.012)
     elif shot.occluder == "cup":
         color = dull_color(canvas.grain)
-        canvas.fill_pixels(canvas.disc(centre, 0.30), color * 0.7, soft=0.01)
-        canvas.fill_pixels(canvas.disc(centre, 0.26), color, soft=0.02)
+        canvas.fill(canvas.disc(centre, 0.30), color * 0.7, soft=0.01)
+        canvas.fill(canvas.disc(centre, 0.26), color, soft=0.02)
     elif shot.occluder == "sheet":
-        corners = np.array([(-0.30, -0.24), (0.30, -0.24), (0.30, 0.24), (-0.30, 0.24)]) @ turn.T
-        canvas.fill_pixels(centre + corners * canvas.unit, canvas.grain.uniform(150, 245, 3), soft=0.005)
+        corners = _SQUARE * [0.30, 0.24] @ turn.T
+        canvas.fill(centre + corners * canvas.unit, canvas.grain.uniform(150, 245, 3), soft=0.005)
 
 
 def _expose(canvas: Canvas, shot: Shot, size: int) -> Image.Image:

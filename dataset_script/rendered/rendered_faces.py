@@ -25,21 +25,12 @@ SMALLEST, LARGEST = 96, 352
 
 @dataclass(frozen=True)
 class RenderedFace:
-    """One drawn face.
+    """One drawn face."""
 
-    Attributes:
-        path: `CLASS/PERSON_NUMBER.png`.
-        label: Index into `LABELS`.
-        group: The person.
-        action_units: Intensity of each action unit, 0 to 1.
-        image: RGB.
-    """
-
-    path: str
-    label: int
-    group: str
-    action_units: dict[int, float]
-    image: Image.Image
+    path: str  # CLASS/PERSON_NUMBER.png
+    label: int  # index into LABELS
+    group: str  # the person
+    image: Image.Image  # RGB
 
 
 def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFace]:
@@ -49,9 +40,6 @@ def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFa
         num_images: How many; a multiple of seven gives equal classes.
         size: Height and width in pixels, 96 to 352.
         seed: The same seed gives the same bytes; the first images do not depend on how many follow.
-
-    Yields:
-        The faces.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -67,20 +55,14 @@ def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFa
         person_rng = np.random.default_rng((seed, number))
         proportions, appearance = sample_proportions(person_rng), sample_appearance(person_rng)
         units_rng, shot_rng = np.random.default_rng((seed, number, label)).spawn(2)
-        units = sample_action_units(LABELS[label], units_rng)
-        image = paint(face_curves(proportions, units), appearance, sample_shot(shot_rng), size)
+        face = face_curves(proportions, sample_action_units(LABELS[label], units_rng))
         person = f"Person{number:04d}"
-        yield RenderedFace(f"{LABELS[label]}/{person}_{label:02d}.png", label, person, units, image)
+        image = paint(face, appearance, sample_shot(shot_rng), size)
+        yield RenderedFace(f"{LABELS[label]}/{person}_{label:02d}.png", label, person, image)
 
 
 def contact_sheet(columns: int, size: int, seed: int) -> Image.Image:
-    """Sets a row of rendered faces for each expression, in the order of `LABELS`; a column is one person.
-
-    Args:
-        columns: Number of persons.
-        size: Height and width of a face in pixels, 96 to 352.
-        seed: Of the faces.
-    """
+    """Sets a row of faces from `rendered_faces` for each expression, in the order of `LABELS`; a column is a person."""
     sheet = Image.new("RGB", (columns * size, len(LABELS) * size))
     for index, face in enumerate(rendered_faces(columns * len(LABELS), size, seed)):
         sheet.paste(face.image, (index // len(LABELS) * size, face.label * size))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .colors import Color
-
 OCCLUDERS = ("fingers", "cup", "sheet")
 
 
@@ -24,7 +22,7 @@ class Shot:
     gaze: tuple[float, float]
     light: NDArray[np.float64]  # [3], towards the light: right, down, to the viewer
     ambient: float  # share of the light that comes from everywhere, 0 to 1
-    tint: Color  # a factor per channel
+    tint: NDArray[np.float64]  # [3], a factor per channel
     backdrop: int  # seed of the background
     occluder: str  # one of OCCLUDERS or "none"
     occluder_place: tuple[float, float, float]  # x and y in head coordinates, angle
@@ -37,7 +35,7 @@ def sample_shot(rng: np.random.Generator) -> Shot:
     """Draws how a face is photographed."""
 
     def angle(deviation: float, limit: float) -> float:
-        return float(np.radians(np.clip(deviation * rng.standard_normal(), -limit, limit)))
+        return np.radians(np.clip(deviation * rng.standard_normal(), -limit, limit))
 
     light = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 0.15), rng.uniform(0.5, 1.0)])
     warmth = rng.uniform(-0.08, 0.08)
@@ -45,20 +43,16 @@ def sample_shot(rng: np.random.Generator) -> Shot:
         yaw=angle(14, 32),
         pitch=angle(7, 16),
         roll=angle(7, 18),
-        scale=float(rng.uniform(0.33, 0.40)),
-        offset=(float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.03, 0.05))),
-        gaze=(float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.3, 0.3))),
+        scale=rng.uniform(0.33, 0.40),
+        offset=(rng.uniform(-0.05, 0.05), rng.uniform(-0.03, 0.05)),
+        gaze=(rng.uniform(-0.6, 0.6), rng.uniform(-0.3, 0.3)),
         light=light / np.linalg.norm(light),
-        ambient=float(rng.uniform(0.45, 0.75)),
+        ambient=rng.uniform(0.45, 0.75),
         tint=np.array([1 + warmth, 1, 1 - warmth]) * rng.uniform(0.75, 1.12),
-        backdrop=int(rng.integers(2**31)),
+        backdrop=rng.integers(2**31),
         occluder=OCCLUDERS[rng.integers(len(OCCLUDERS))] if rng.random() < 0.12 else "none",
-        occluder_place=(
-            float(rng.uniform(0.35, 0.8) * rng.choice([-1, 1])),
-            float(rng.uniform(-0.1, 0.9)),
-            angle(40, 80),
-        ),
-        blur=float(rng.choice([0, 0, rng.uniform(0, 0.008)])),
-        noise=float(rng.uniform(0, 6)),
-        grain=int(rng.integers(2**31)),
+        occluder_place=(rng.uniform(0.35, 0.8) * rng.choice([-1, 1]), rng.uniform(-0.1, 0.9), angle(40, 80)),
+        blur=rng.choice([0, 0, rng.uniform(0, 0.008)]),
+        noise=rng.uniform(0, 6),
+        grain=rng.integers(2**31),
     )

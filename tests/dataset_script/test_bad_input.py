@@ -24,14 +24,16 @@ def test_skip_collects_how_many_and_which():
     assert bad.report() == "left out 2:\n- a.png is empty\n- b.png is not an image"
 
 
-def test_the_summary_is_one_line_with_the_notes_and_the_first_piece():
+def test_the_summary_is_one_line_with_the_votes_and_the_first_piece():
     bad = BadInput("faces.zip", "skip")
     assert bad.summary() == ""
-    bad.note("left out 2 images because of their votes")
-    assert bad.summary() == "left out 2 images because of their votes"
+    bad.unclear["with no majority"] += 2
+    assert bad.summary() == "left out 2 images because of their votes: 2 with no majority"
     bad.add("a.png", "is empty")
     bad.add("b.png", "is not an image")
-    assert bad.summary() == "left out 2 images because of their votes; left out 2, the first: a.png is empty"
+    assert bad.summary() == (
+        "left out 2 images because of their votes: 2 with no majority; left out 2, the first: a.png is empty"
+    )
 
 
 def test_another_on_error_is_refused():

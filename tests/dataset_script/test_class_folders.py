@@ -4,6 +4,7 @@ import pytest
 
 from dataset_script.bad_input import BadInput
 from dataset_script.class_folders import read_class_folders
+from dataset_script.faces import PARTS
 from dataset_script.file_tree import open_file_tree
 
 
@@ -14,7 +15,7 @@ def read(write_source):
     def read_source(names, on_error="stop", kind="folder"):
         source = write_source(dict.fromkeys(names, b"image"), kind)
         bad = BadInput("source", on_error)
-        faces = read_class_folders(open_file_tree(source, bad), bad)
+        faces = sorted(read_class_folders(open_file_tree(source, bad), bad), key=lambda face: PARTS.index(face.part))
         return [(face.part, face.path, face.label) for face in faces], bad.left_out
 
     return read_source

@@ -153,7 +153,7 @@ def test_images_of_16_bits_are_told_apart():
 
 def test_dropping_removes_train_rows_only():
     dataset = dataset_of(train=[photo(seed) for seed in range(4)], validation=[photo(1), photo(9)], test=[photo(3)])
-    cleaned = drop_train_duplicates(dataset, find_duplicates(dataset))
+    cleaned = drop_train_duplicates(dataset, "photos")
     assert cleaned["train"]["path"][:] == ["train/0.png", "train/2.png"]
     assert cleaned["validation"] is dataset["validation"] and cleaned["test"] is dataset["test"]
     assert dataset["train"].num_rows == 4

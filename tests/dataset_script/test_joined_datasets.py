@@ -127,6 +127,13 @@ def test_a_missing_path_of_the_last_source_is_found_before_any_is_read(sources, 
         load_joined_datasets({**sources, "two": {"data": data}})
 
 
+def test_each_source_is_looked_for_once(sources, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr("dataset_script.fer_dataset.fingerprint", lambda path: looked_for.append(path.name) or "same")
+    load_joined_datasets(sources)
+    assert looked_for == ["one", "two"]
+
+
 @pytest.mark.parametrize("change", ["damaged image", "no classes", "split"])
 def test_what_is_wrong_with_the_data_of_a_source_begins_with_its_name_once(sources, tmp_path, change):
     if change == "damaged image":

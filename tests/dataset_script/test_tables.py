@@ -52,7 +52,7 @@ def test_an_unknown_class_stops_or_is_skipped(encoded):
 def test_split_names_give_the_part_and_only_a_test_part_may_be_unlabelled(encoded):
     feature = ClassLabel(names=["sad", "happy"])
     rows = DatasetDict(test=table(encoded, [-1], feature), val=table(encoded, [1], feature))
-    assert [(face.part, face.label) for face in read_table(rows, BAD_STOP)] == [("validation", 3), ("test", -1)]
+    assert [(face.part, face.label) for face in read_table(rows, BAD_STOP)] == [("test", -1), ("validation", 3)]
     with pytest.raises(ValueError, match="train/000001 has no label"):
         read_table(DatasetDict(train=table(encoded, [0, -1], feature)), BAD_STOP)
 
