@@ -23,10 +23,7 @@ class Classifier(Protocol):
     name: str
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Classifies a batch.
-
-        Args:
-            images: RGB, uint8 [H, W, 3]; their sizes may differ.
+        """Classifies a batch of RGB images, uint8 [H, W, 3], whose sizes may differ.
 
         Returns:
             Probabilities, float32 [N, len(labels)]; rows add up to 1.
@@ -47,9 +44,6 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
         model: A file ending in `.onnx` as `involvit export` writes it, which is run without torch; or a folder or Hub
             id that `AutoModelForImageClassification` loads; by default the model that comes with the package.
         trust_remote_code: Whether code that a model brings is run; see `TorchClassifier`.
-
-    Returns:
-        The classifier.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.

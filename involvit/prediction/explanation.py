@@ -7,17 +7,15 @@ import itertools
 
 import matplotlib
 import numpy as np
+import torch
 import torch.nn.functional as F
 from captum.attr import LayerGradCam
 
 from .classifier import Classifier
 
-# Names of the maps, and of the submodules that compute them.
-MAPS = {"rednet": "rednet", "vit": "vit", "fused": "fusion"}
-# Perceptually uniform, and brighter where hotter.
-COLOR_MAP = "plasma"
-# Where a map is hottest, the face still shines through.
-MAX_OPACITY = 0.7
+MAPS = {"rednet": "rednet", "vit": "vit", "fused": "fusion"}  # their names, and the submodules that compute them
+COLOR_MAP = "plasma"  # perceptually uniform, and brighter where hotter
+MAX_OPACITY = 0.7  # where a map is hottest, the face still shines through
 
 
 def explain(classifier: Classifier, face: np.ndarray, label: str) -> dict[str, np.ndarray]:
@@ -54,14 +52,12 @@ def explain(classifier: Classifier, face: np.ndarray, label: str) -> dict[str, n
     target = classifier.labels.index(label)
     heats = {}
     for name, module_name in MAPS.items():
-        layer = getattr(network.involvit, module_name)
-        if layer is None:
+        if (layer := getattr(network.involvit, module_name)) is None:
             continue
         grad_cam = LayerGradCam(lambda x: network(x).logits, layer)
         heat = grad_cam.attribute(pixel_values, target, relu_attributions=True).detach().float()
         heat = F.interpolate(heat, size=face.shape[:2], mode="bilinear", align_corners=False)[0, 0]
-        highest = heat.max()
-        heats[name] = (heat / highest if highest > 0 else heat).cpu().numpy()
+        heats[name] = (heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)).cpu().numpy()
     return heats
 
 
@@ -71,9 +67,6 @@ def overlay(face: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Args:
         face: RGB, uint8 [H, W, 3].
         heat: Float [H, W], 0 to 1.
-
-    Returns:
-        RGB, uint8 [H, W, 3].
 
     Raises:
         ValueError: If face and heat differ in height or width.

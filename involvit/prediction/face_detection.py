@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from .images import quiet_opencv
+from .images import check_rgb, quiet_opencv, scaled
 
 YUNET_REPO = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -37,42 +38,29 @@ LBP_MIN_NEIGHBORS = 5
 
 MAX_SUPERSAMPLING = 16
 
+Box = tuple[float, float, float, float]  # x, y, width and height
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face in an image. Coordinates are in pixels from the image's left upper corner and may lie outside of it.
+    """A face in an image, in pixels from its left upper corner; parts may lie outside of it."""
 
-    Attributes:
-        box: x, y, width and height.
-        score: How sure the detector is, 0 to 1; None if it does not say.
-        landmarks: Right eye, left eye, nose tip, right and left mouth corner (the person's right) as float32 [5, 2] of
-            x and y; None if the detector finds none.
-    """
-
-    box: tuple[float, float, float, float]
-    score: float | None = None
+    box: Box
+    score: float | None = None  # how sure the detector is, 0 to 1, if it says so
+    # Right eye, left eye, nose tip, right and left mouth corner (the person's right), float32 [5, 2] of x and y, if the
+    # detector finds them.
     landmarks: np.ndarray | None = None
 
 
 class FaceDetector(Protocol):
-    """Finds faces.
-
-    Attributes:
-        name: What it is called in results and logs.
-    """
+    """Finds faces; its name stands in results and logs."""
 
     name: str
 
     def __call__(self, image: np.ndarray) -> list[Face]:
-        """Finds the faces in an image.
-
-        Args:
-            image: RGB, uint8 [H, W, 3].
-
-        Returns:
-            The faces, the largest first; the empty list if there are none.
+        """Returns the faces in an image, RGB uint8 [H, W, 3], the largest first.
 
         Raises:
             ValueError: If the image is of another type or shape.
@@ -101,38 +89,31 @@ class YuNetDetector:
 
     def __init__(self, path: str | Path) -> None:
         advice = f"give {YUNET_FILE} of the Hub's {YUNET_REPO} to --face_detector, or leave the flag out"
-        try:
-            model = np.frombuffer(Path(path).read_bytes(), np.uint8)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such file; {advice}") from None
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
         self._lock = threading.Lock()  # the network's input size and its run are two steps
         try:
+            model = np.frombuffer(Path(path).read_bytes(), np.uint8)
             with quiet_opencv():
                 self._net = cv2.FaceDetectorYN.create(
                     *("onnx", model, np.empty(0, np.uint8), (320, 320)), YUNET_MIN_SCORE, YUNET_MAX_OVERLAP
                 )
                 self(np.zeros((32, 32, 3), np.uint8))  # other networks are read without complaint
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path}: no such file; {advice}") from None
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
         except cv2.error:
             raise ValueError(f"{path}: is not a YuNet face detector; {advice}") from None
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Finds the faces in an image; see `FaceDetector`."""
-        _check_image(image)
-        found = [self._detect(image, 96, 1280, margin=0), self._detect(image, 320, 320, margin=0.25)]
-        rows = np.concatenate(found)
+        check_rgb(image)
+        rows = np.concatenate([self._detect(image, 96, 1280, margin=0), self._detect(image, 320, 320, margin=0.25)])
         # Both views find most faces: of boxes that overlap, the one with the highest score is kept.
         kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), YUNET_MIN_SCORE, YUNET_MAX_OVERLAP)
-        faces = [
-            Face(
-                box=tuple(map(float, row[:4])),
-                score=min(float(row[14]), 1.0),
-                landmarks=row[4:14].reshape(5, 2).astype(np.float32),
-            )
-            for row in (rows[i] for i in kept)
-        ]
-        return _largest_distinct(faces)
+        return _largest_distinct(
+            Face(tuple(row[:4].tolist()), min(float(row[14]), 1.0), row[4:14].reshape(5, 2).astype(np.float32))
+            for row in rows[list(kept)]
+        )
 
     def _detect(self, image: np.ndarray, min_side: int, max_side: int, margin: float) -> np.ndarray:
         """Returns [N, 15]: box, landmarks as x, y pairs, score, in pixels of the image."""
@@ -140,11 +121,8 @@ class YuNetDetector:
         with self._lock:
             self._net.setInputSize((view.shape[1], view.shape[0]))
             _, rows = self._net.detect(cv2.cvtColor(view, cv2.COLOR_RGB2BGR))
-        if rows is None:
-            return np.empty((0, 15))
-        rows = rows.astype(np.float64)
-        rows[:, :2] -= shift
-        rows[:, 4:14] -= shift
+        rows = np.empty((0, 15)) if rows is None else rows.astype(np.float64)
+        rows[:, np.r_[0:2, 4:14]] -= shift
         rows[:, :14] /= scale
         return rows
 
@@ -166,19 +144,14 @@ class LBPDetector:
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Finds the faces in an image; see `FaceDetector`."""
-        _check_image(image)
+        check_rgb(image)
         view, scale, shift = _view(image, 96, 320, margin=0.25)
+        sizes = {"min_size": (24, 24), "max_size": (max(view.shape),) * 2}  # 24: the size that it was trained at
         found = self._cascade.detect_multi_scale(
-            view,
-            scale_factor=1.1,
-            step_ratio=1,
-            min_size=(24, 24),  # the size that it was trained at
-            max_size=(max(view.shape),) * 2,
-            min_neighbor_number=LBP_MIN_NEIGHBORS,
+            view, scale_factor=1.1, step_ratio=1, **sizes, min_neighbor_number=LBP_MIN_NEIGHBORS
         )
-        boxes = [[box["c"], box["r"], box["width"], box["height"]] for box in found]
-        faces = [Face(box=tuple(map(float, (np.array(box) - [shift, shift, 0, 0]) / scale))) for box in boxes]
-        return _largest_distinct(faces)
+        boxes = np.array([[box["c"] - shift, box["r"] - shift, box["width"], box["height"]] for box in found]) / scale
+        return _largest_distinct(Face(tuple(box)) for box in boxes.tolist())
 
 
 def load_face_detector(path: str | Path | None = None) -> FaceDetector:
@@ -189,9 +162,6 @@ def load_face_detector(path: str | Path | None = None) -> FaceDetector:
             once. Where neither works, as with no network, scikit-image's cascade takes its place; the log says so in
             one line.
 
-    Returns:
-        The detector.
-
     Raises:
         FileNotFoundError: If there is no file at the path.
         ValueError: If the file is not a YuNet model.
@@ -201,11 +171,25 @@ def load_face_detector(path: str | Path | None = None) -> FaceDetector:
         return YuNetDetector(path)
     logger.warning(
         "faces are found by scikit-image's LBP cascade, which misses many, because YuNet is not in the cache and "
-        "cannot be downloaded; for better detection, get %s of the Hub's %s and pass its path with --face_detector",
-        YUNET_FILE,
-        YUNET_REPO,
+        f"cannot be downloaded; for better detection, get {YUNET_FILE} of the Hub's {YUNET_REPO} and pass its path "
+        "with --face_detector"
     )
     return LBPDetector()
+
+
+def _cached_yunet() -> str | None:
+    """Returns the model in the Hub's cache, downloading it where it is not; None where that does not work."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    if isinstance(cached := try_to_load_from_cache(YUNET_REPO, YUNET_FILE), str):
+        return cached
+    try:
+        # A network that does not answer would cost hf_hub_download minutes: it asks six times, up to a minute each.
+        get_hf_file_metadata(hf_hub_url(YUNET_REPO, YUNET_FILE), timeout=HUB_TIMEOUT_S)
+        return hf_hub_download(YUNET_REPO, YUNET_FILE)
+    except Exception as error:  # of the Hub, of the connection, of the disk: there is another detector
+        logger.debug("YuNet could not be downloaded: %s", error)
+        return None
 
 
 def align_face(image: np.ndarray, face: Face, size: int) -> np.ndarray:
@@ -220,13 +204,10 @@ def align_face(image: np.ndarray, face: Face, size: int) -> np.ndarray:
         face: A face in this image.
         size: Width and height of the result in pixels, at least 1.
 
-    Returns:
-        RGB, uint8 [size, size, 3].
-
     Raises:
         ValueError: If the image is of another type or shape, the size is below 1 or the box is empty.
     """
-    _check_image(image)
+    check_rgb(image)
     x, y, width, height = face.box
     if size < 1 or not min(width, height) > 0:
         raise ValueError(f"cannot cut a face of {width:g} x {height:g} pixels out at size {size}; give more than 0")
@@ -241,26 +222,8 @@ def align_face(image: np.ndarray, face: Face, size: int) -> np.ndarray:
     transform = transform * factor
     # Here whole numbers are the borders of pixels, in OpenCV their centres.
     transform[:, 2] += transform[:, :2] @ [0.5, 0.5] - 0.5
-    crop = cv2.warpAffine(
-        image, transform, (size * factor, size * factor), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) if factor > 1 else crop
-
-
-def _cached_yunet() -> Path | None:
-    """Returns the model in the Hub's cache, downloading it where it is not; None where that does not work."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(YUNET_REPO, YUNET_FILE)
-    if isinstance(cached, str):
-        return Path(cached)
-    try:
-        # A network that does not answer would cost hf_hub_download minutes: it asks six times, up to a minute each.
-        get_hf_file_metadata(hf_hub_url(YUNET_REPO, YUNET_FILE), timeout=HUB_TIMEOUT_S)
-        return Path(hf_hub_download(YUNET_REPO, YUNET_FILE))
-    except Exception as error:  # of the Hub, of the connection, of the disk: there is another detector
-        logger.debug("YuNet could not be downloaded: %s", error)
-        return None
+    crop = cv2.warpAffine(image, transform, (size * factor,) * 2, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
@@ -274,42 +237,34 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
     return transform.params[:2] if transform and transform.scale > 1e-6 else None
 
 
-def _view(image: np.ndarray, min_side: int, max_side: int, margin: float) -> tuple[np.ndarray, float, float]:
+def _view(image: np.ndarray, min_side: int, max_side: int, margin: float) -> tuple[np.ndarray, float, int]:
     """Scales an image, with a black margin in fractions of its long side, to a long side in a range of pixels.
 
     Returns:
         The view, its scale, and where it has the image's left upper corner: `view = scale * image + shift`.
     """
-    height, width = image.shape[:2]
-    padded = max(height, width) * (1 + 2 * margin)
+    padded = max(image.shape[:2]) * (1 + 2 * margin)
     scale = min(max(padded, min_side), max_side) / padded
-    if scale != 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
+    image = scaled(image, scale)
     border = round(margin * max(image.shape[:2]))
-    return cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_CONSTANT), scale, float(border)
+    return cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_CONSTANT), scale, border
 
 
-def _check_image(image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"got an image of {image.dtype} {list(image.shape)}; give RGB as uint8 [H, W, 3]")
-
-
-def _largest_distinct(faces: list[Face]) -> list[Face]:
+def _largest_distinct(faces: Iterable[Face]) -> list[Face]:
     """Sorts by area, the largest first, and leaves out those half inside a larger one: detectors see parts of faces."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=_area, reverse=True):
-        if all(_shared_area(face, larger) < 0.5 * _area(face) for larger in kept):
-            kept.append(face)
-    return kept
+    faces = sorted(faces, key=lambda face: face.box[2] * face.box[3], reverse=True)
+    boxes = [face.box for face in faces]
+    shared = shared_areas(boxes, boxes)
+    kept: list[int] = []
+    for number in range(len(faces)):
+        if (shared[number, kept] < 0.5 * shared[number, number]).all():
+            kept.append(number)
+    return [faces[number] for number in kept]
 
 
-def _area(face: Face) -> float:
-    return face.box[2] * face.box[3]
-
-
-def _shared_area(a: Face, b: Face) -> float:
-    (ax, ay, aw, ah), (bx, by, bw, bh) = a.box, b.box
-    width = min(ax + aw, bx + bw) - max(ax, bx)
-    height = min(ay + ah, by + bh) - max(ay, by)
-    return max(width, 0.0) * max(height, 0.0)
+def shared_areas(first: Sequence[Box], second: Sequence[Box]) -> np.ndarray:
+    """Returns the area of the intersection of all pairs of boxes, float64 [N, M]."""
+    a, b = np.array(first, np.float64).reshape(-1, 1, 4), np.array(second, np.float64).reshape(1, -1, 4)
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    return np.clip(high - low, 0, None).prod(axis=-1)

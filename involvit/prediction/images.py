@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -22,13 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One frame of a video.
-
-    Attributes:
-        index: Its number, from 0.
-        time_s: When it is shown, in seconds from the start of the video.
-        image: Its pixels, upright: RGB, uint8 [H, W, 3].
-    """
+    """One frame of a video: its number from 0, its time in seconds, and its pixels, upright RGB, uint8 [H, W, 3]."""
 
     index: int
     time_s: float
@@ -59,14 +54,21 @@ def open_video(path: str | Path) -> Iterator[cv2.VideoCapture]:
         capture.release()
 
 
+def check_rgb(image: np.ndarray) -> np.ndarray:
+    """Returns an image as it is; raises ValueError if it is not RGB, uint8 [H, W, 3]."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"got an image of {image.dtype} {list(image.shape)}; give RGB as uint8 [H, W, 3]")
+    return image
+
+
+def scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    """Scales an image; where it shrinks, pixels are averaged, and at least one is left."""
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
+
+
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image file, see `to_rgb`; of an animation the first frame.
-
-    Args:
-        path: The image.
-
-    Returns:
-        RGB, uint8 [H, W, 3].
+    """Reads an image file to RGB, uint8 [H, W, 3], see `to_rgb`; of an animation the first frame.
 
     Raises:
         FileNotFoundError: If there is no file at the path.
@@ -78,25 +80,19 @@ def read_image(path: str | Path) -> np.ndarray:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
     except UnidentifiedImageError:
-        raise ValueError(
-            f"{path}: cannot be read as an image (unknown format); convert it to JPEG or PNG, or remove it"
-        ) from None
+        advice = "convert it to JPEG or PNG, or remove it"
+        raise ValueError(f"{path}: cannot be read as an image (unknown format); {advice}") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
 
 
 def read_video(path: str | Path) -> Iterator[VideoFrame]:
-    """Reads the frames of a video one after the other, so that memory holds only the present one.
+    """Reads the frames of a video one after the other, in the order in which they are shown.
 
-    The rotation that phones write beside the pixels is applied. Closing the iterator early closes the file. A video
-    that ends before its header says so is read as far as it goes, with a warning in the log.
-
-    Args:
-        path: The video.
-
-    Yields:
-        The frames in the order in which they are shown.
+    Memory holds only the present one. The rotation that phones write beside the pixels is applied. Closing the iterator
+    early closes the file. A video that ends before its header says so is read as far as it goes, with a warning in the
+    log.
 
     Raises:
         FileNotFoundError: If there is no file at the path, when the first frame is asked for.
@@ -107,8 +103,8 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     with open_video(path) as capture:
         expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # an estimate, and of some containers 0 or below
         frames_per_second = capture.get(cv2.CAP_PROP_FPS)
-        index, time_s = 0, -1.0
-        while True:
+        time_s = -1.0
+        for index in itertools.count():
             is_read, frame = capture.read()
             if not is_read:
                 break
@@ -116,7 +112,6 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
             if time_s <= time_before and frames_per_second > 0:  # a file without time stamps
                 time_s = index / frames_per_second
             yield VideoFrame(index, time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-            index += 1
     if index == 0:
         raise ValueError(f"{path}: cannot be read as a video, or has no frames; convert it to MP4 (H.264) or remove it")
     if index < 0.95 * expected:
@@ -126,11 +121,9 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
 def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """Finds the images and videos that files, folders and glob patterns stand for.
 
-    Of folders and patterns those files are taken whose suffix is one of an image or video; a file that is named itself
-    is taken whatever its suffix. Folders are searched to the bottom, links followed; hidden files are passed over.
-
-    Args:
-        paths: Files, folders, or patterns in which `**` stands for any number of folders.
+    Of folders and patterns (`**` stands for any number of folders) those files are taken whose suffix is one of an
+    image or video; a file that is named itself is taken whatever its suffix. Folders are searched to the bottom, links
+    followed; hidden files are passed over.
 
     Returns:
         Each file once, in the order of `paths` and below each in natural order: `img_2` before `img_10`.
@@ -146,9 +139,8 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             files = _files_below(path)
         elif glob.has_magic(str(path)):
-            files = []
-            for match in map(Path, glob.glob(str(path), recursive=True)):  # noqa: PTH207 -- absolute patterns too
-                files += _files_below(match) if match.is_dir() else [match]
+            matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 -- absolute patterns too
+            files = [file for match in matches for file in (_files_below(match) if match.is_dir() else [match])]
         else:
             raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
         files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
@@ -158,15 +150,13 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-def _files_below(root: Path) -> list[Path]:
-    files, seen = [], set()
+def _files_below(root: Path) -> Iterator[Path]:
+    seen = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        # A link may lead back up, or to a folder that was searched already.
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen:  # a link may lead back up, or to a folder that was searched already
             subfolders.clear()
             continue
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not is_ignored(name))
-        files += [Path(folder, name) for name in names if not is_ignored(name)]
-    return files
+        yield from (Path(folder, name) for name in names if not is_ignored(name))

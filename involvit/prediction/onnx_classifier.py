@@ -20,12 +20,9 @@ METADATA = ("labels", "image_size", "image_mean", "image_std", "resample")
 
 
 class OnnxClassifier:
-    """A `Classifier` on the CPU from a file that `involvit export` wrote.
+    """A `Classifier` on the CPU from a `.onnx` file that `involvit export` wrote.
 
     It uses as many threads as there are cores, or OMP_NUM_THREADS if that is set.
-
-    Args:
-        path: The `.onnx` file.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -38,7 +35,12 @@ class OnnxClassifier:
             import onnxruntime
         except ModuleNotFoundError:
             raise ModuleNotFoundError(f"{path} needs onnxruntime: pip install 'involvit[onnx]'") from None
-        content = _read(path)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path}: no such file; write it by `involvit export DIR --format onnx`") from None
+        except IsADirectoryError:
+            raise ValueError(f"{path} is a folder; name a file that `involvit export` wrote") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))  # 0: all cores
         options.log_severity_level = 3  # errors only
@@ -47,20 +49,18 @@ class OnnxClassifier:
         except Exception as error:  # its exceptions derive from Exception directly, one class for each status
             raise ValueError(f"{path}: onnxruntime cannot load it ({error}); export it again") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
-        missing = [key for key in METADATA if key not in metadata]
-        if missing:
+        if missing := [key for key in METADATA if key not in metadata]:
             raise ValueError(f"{path} has no {missing[0]!r} in its metadata; write it by `involvit export`")
-        metadata = {key: json.loads(metadata[key]) for key in METADATA}
-        self.labels = tuple(metadata["labels"])
-        self.image_size = metadata["image_size"]
+        labels, self.image_size, mean, std, resample = (json.loads(metadata[key]) for key in METADATA)
+        self.labels = tuple(labels)
         self.name = f"{path.name}@{hashlib.sha256(content).hexdigest()[:8]}"
-        self._resample = Image.Resampling[metadata["resample"].upper()]
+        self._resample = Image.Resampling[resample.upper()]
         # pixel * scale + shift = (pixel / 255 - mean) / std
-        mean, std = (np.asarray(metadata[key], np.float32)[:, None, None] for key in ("image_mean", "image_std"))
+        mean, std = (np.array(of_channels, np.float32)[:, None, None] for of_channels in (mean, std))
         self._scale, self._shift = 1 / (255 * std), -mean / std
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Classifies a batch of RGB images, uint8 [H, W, 3] each, as `Classifier` says."""
+        """Classifies a batch; see `Classifier`."""
         if not images:
             return np.empty((0, len(self.labels)), np.float32)
         (logits,) = self._session.run(["logits"], {"pixel_values": self.preprocess(images)})
@@ -69,21 +69,9 @@ class OnnxClassifier:
     def preprocess(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Resizes and normalises as the model's image processor does, to within one grey level.
 
-        Args:
-            images: RGB, uint8 [H, W, 3], sizes mixed.
-
         Returns:
             `pixel_values`, float32 [N, 3, image_size, image_size].
         """
         size = (self.image_size, self.image_size)
         pixels = np.stack([np.asarray(Image.fromarray(image).resize(size, self._resample)) for image in images])
         return pixels.transpose(0, 3, 1, 2) * self._scale + self._shift
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; write it by `involvit export DIR --format onnx`") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder; name a file that `involvit export` wrote") from None

@@ -21,40 +21,35 @@ SHOWN_CLASSES = 3
 
 
 def predict_files(
-    paths: Sequence[str],
-    model: str | None,
-    faces: bool,
-    face_detector: Path | None,
-    out: Path | None,
-    **stream_options: Any,
+    paths: Sequence[str], model: str | None, faces: bool, face_detector: Path | None, out: Path | None, **stream: Any
 ) -> int:
-    """Predicts for all files and prints or writes one row per face.
-
-    Returns:
-        The exit status.
-    """
+    """Predicts for all files, prints or writes one row per face, and returns the exit status."""
     if out is not None:
         check_results_path(out)
     files = find_files(paths)
     predictor = Predictor(model, faces, face_detector)
-    if out is None:
-        return _print(predictor, files, stream_options)
-    return _write(predictor, files, out, stream_options)
+    failed = _print(predictor, files, stream) if out is None else _write(predictor, files, out, stream)
+    if failed is None:
+        return INTERRUPTED
+    if failed:
+        print(f"{failed} of {len(files)} files could not be read", file=sys.stderr)
+    return SOME_FAILED if failed else DONE
 
 
-def _print(predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]) -> int:
+def _print(predictor: Predictor, files: Sequence[Path], stream: dict[str, Any]) -> int:
+    """Returns how many files could not be read."""
     if processes().num_processes > 1:
         raise ValueError("several processes write one table: name it by --out")
     failed = 0
-    for results in _by_file(predictor, files, stream_options):
-        for result in results:
-            for line in _lines(result):
-                tqdm.write(line, file=sys.stdout)
+    for results in _by_file(predictor, files, stream):
+        for line in itertools.chain.from_iterable(map(_lines, results)):
+            tqdm.write(line, file=sys.stdout)
         failed += results[-1].error is not None
-    return _report(failed, len(files))
+    return failed
 
 
-def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_options: dict[str, Any]) -> int:
+def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream: dict[str, Any]) -> int | None:
+    """Returns how many files could not be read, to the main process; None if interrupted."""
     group = processes()
     detector = "none" if predictor.detector is None else predictor.detector.name
     table = ResultsFile(out, predictor.classifier.labels, predictor.classifier.name, detector, group.process_index)
@@ -62,7 +57,7 @@ def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_option
     names = [file_name(file) for file in files]
     left = [file for file, name in zip(files, names, strict=True) if name not in done]
     try:
-        for results in _by_file(predictor, left, stream_options):
+        for results in _by_file(predictor, left, stream):
             table.append(file_name(results[0].source), [row for result in results for row in result_rows(result)])
         group.wait_for_everyone()
     except KeyboardInterrupt:
@@ -70,32 +65,22 @@ def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream_option
         if group.is_main_process:
             table.write(names, keep_journals=group.num_processes > 1)
             print(f"interrupted; what is done is in {out}, and the same command continues from there", file=sys.stderr)
-        return INTERRUPTED
+        return None
     if not group.is_main_process:
-        return DONE
-    failed = table.write(names)
+        return 0
+    failed = len(table.write(names))
     before = f", {len(files) - len(left)} of them from before" if len(left) < len(files) else ""
-    print(f"{out}: {len(files) - len(failed)} files{before}")
-    return _report(len(failed), len(files))
+    print(f"{out}: {len(files) - failed} files{before}")
+    return failed
 
 
-def _report(num_failed: int, num_files: int) -> int:
-    """Says on stderr how many files could not be read, if any, and returns the exit status."""
-    if num_failed:
-        print(f"{num_failed} of {num_files} files could not be read", file=sys.stderr)
-    return SOME_FAILED if num_failed else DONE
-
-
-def _by_file(
-    predictor: Predictor, files: Sequence[Path], stream_options: dict[str, Any]
-) -> Iterator[list[ImageResult]]:
+def _by_file(predictor: Predictor, files: Sequence[Path], stream: dict[str, Any]) -> Iterator[list[ImageResult]]:
     """Yields all results of one file at a time, and shows on stderr how many of this process's files are done."""
     group = processes()
     total = len(range(group.process_index, len(files), group.num_processes))
     with tqdm(total=total, unit="file", disable=None if group.is_main_process else True) as bar:
-        results = predictor.stream(files, **stream_options)
-        for _, of_one_file in itertools.groupby(results, key=lambda result: result.index):
-            yield list(of_one_file)
+        for _, results in itertools.groupby(predictor.stream(files, **stream), key=lambda result: result.index):
+            yield list(results)
             bar.update()
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,8 +25,8 @@ from PIL import Image
 from ..files import is_video
 from ..pixels import to_rgb
 from .classifier import Classifier, load_classifier
-from .face_detection import Face, FaceDetector, align_face, load_face_detector
-from .images import find_files, read_image, read_video
+from .face_detection import Box, FaceDetector, align_face, load_face_detector
+from .images import check_rgb, find_files, read_image, read_video
 from .processes import processes
 
 BATCH_SIZE = 64
@@ -50,8 +51,7 @@ class FacePrediction:
         detection_score: The detector's, 0 to 1, where it gives one.
         landmarks: float32 [5, 2], x and y in pixels of right eye, left eye, nose tip, right and left mouth corner,
             where the detector finds them.
-        frame: In a video, number of the frame from 0.
-        time_s: In a video, its time in seconds.
+        frame, time_s: In a video, number of the frame from 0 and its time in seconds.
         crop: The face upright, as it was classified: RGB, uint8 [image_size, image_size, 3]. None where the whole image
             is the face, and in videos, which have too many faces to keep the pixels of each.
     """
@@ -59,7 +59,7 @@ class FacePrediction:
     label: str
     score: float
     probabilities: dict[str, float]
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     detection_score: float | None = None
     landmarks: np.ndarray | None = None
     frame: int | None = None
@@ -76,8 +76,7 @@ class ImageResult:
         source: The path; None for an image that was given as such.
         faces: Empty if there is no face, or an error.
         error: Why the image, or the rest of the video, could not be read.
-        frame: In a video, number of the frame from 0.
-        time_s: In a video, its time in seconds.
+        frame, time_s: In a video, number of the frame from 0 and its time in seconds.
     """
 
     index: int
@@ -88,13 +87,8 @@ class ImageResult:
     time_s: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A result whose faces are not classified yet, and their images, uint8 [H, W, 3]."""
-
-    result: ImageResult
-    faces: tuple[Face | None, ...] = ()
-    crops: tuple[np.ndarray, ...] = ()
+# A result whose faces are not classified yet; for each its pixels, uint8 [H, W, 3], and what else is known of it.
+_Prepared = tuple[ImageResult, list[tuple[np.ndarray, dict[str, Any]]]]
 
 
 class Predictor:
@@ -118,9 +112,8 @@ class Predictor:
     ) -> None:
         if face_detector is not None and not faces:
             raise ValueError("a face detector was given, but faces are not looked for: add faces=True (--faces)")
-        self.detector: FaceDetector | None = None
-        if faces:
-            self.detector = face_detector if callable(face_detector) else load_face_detector(face_detector)
+        is_loaded = callable(face_detector) or not faces
+        self.detector = face_detector if is_loaded else load_face_detector(face_detector)
         self.classifier = model if callable(model) else load_classifier(model)
         self._detecting = threading.Lock()  # detectors keep state
 
@@ -164,43 +157,34 @@ class Predictor:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         sources = find_files([images]) if isinstance(images, str | os.PathLike) else images
         group = processes()
-        yield from self._results(
-            itertools.islice(enumerate(sources), group.process_index, None, group.num_processes), batch_size
-        )
+        own = itertools.islice(enumerate(sources), group.process_index, None, group.num_processes)
+        yield from self._results(own, batch_size)
 
     def _results(self, sources: Iterable[tuple[int, ImageSource]], batch_size: int) -> Iterator[ImageResult]:
         waiting: list[_Prepared] = []
         num_faces = num_pixels = 0
-        for prepared in self._prepared(sources):
-            waiting.append(prepared)
-            num_faces += len(prepared.crops)
-            num_pixels += sum(crop.size // 3 for crop in prepared.crops)
+        for result, faces in self._prepared(sources):
+            waiting.append((result, faces))
+            num_faces += len(faces)
+            num_pixels += sum(pixels.size // 3 for pixels, _ in faces)
             is_full = num_faces >= batch_size or num_pixels >= PIXELS_IN_BATCH
             if is_full or len(waiting) >= IMAGES_IN_BATCH * batch_size:
                 yield from self._classified(waiting, batch_size)
                 waiting, num_faces, num_pixels = [], 0, 0
         yield from self._classified(waiting, batch_size)
 
-    def _classified(self, prepared: list[_Prepared], batch_size: int) -> Iterator[ImageResult]:
-        crops = [crop for image in prepared for crop in image.crops]
-        rows = (
-            row
-            for start in range(0, len(crops), batch_size)
-            for row in self.classifier(crops[start : start + batch_size])
-        )
-        for image in prepared:
-            faces = zip(image.faces, image.crops, strict=True)
-            predictions = tuple(self._prediction(image.result, face, crop, next(rows)) for face, crop in faces)
-            yield replace(image.result, faces=predictions)
-
-    def _prediction(self, result: ImageResult, face: Face | None, crop: np.ndarray, row: np.ndarray) -> FacePrediction:
-        probabilities = dict(zip(self.classifier.labels, row.tolist(), strict=True))
-        label = max(probabilities, key=probabilities.__getitem__)
-        found = FacePrediction(label, probabilities[label], probabilities, frame=result.frame, time_s=result.time_s)
-        if face is None:
-            return found
-        kept = crop if result.frame is None else None
-        return replace(found, box=face.box, detection_score=face.score, landmarks=face.landmarks, crop=kept)
+    def _classified(self, waiting: list[_Prepared], batch_size: int) -> Iterator[ImageResult]:
+        images = [pixels for _, faces in waiting for pixels, _ in faces]
+        batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+        rows = itertools.chain.from_iterable(map(self.classifier, batches))
+        for result, faces in waiting:
+            place = {"frame": result.frame, "time_s": result.time_s}
+            found = []
+            for _, known in faces:
+                probabilities = dict(zip(self.classifier.labels, next(rows).tolist(), strict=True))
+                label = max(probabilities, key=probabilities.__getitem__)
+                found.append(FacePrediction(label, probabilities[label], probabilities, **place, **known))
+            yield replace(result, faces=tuple(found))
 
     def _prepared(self, sources: Iterable[tuple[int, ImageSource]]) -> Iterator[_Prepared]:
         """Reads images and finds faces in some threads, a little ahead of what is asked for, and keeps the order."""
@@ -218,17 +202,21 @@ class Predictor:
 
     def _prepare(self, result: ImageResult, image: ImageSource | None) -> _Prepared:
         if result.error is not None:
-            return _Prepared(result)
+            return result, []
         try:
-            pixels = read_image(image) if isinstance(image, str | os.PathLike) else _pixels(image)
+            pixels = _pixels(image)
             if self.detector is None:
-                return _Prepared(result, (None,), (pixels,))
+                return result, [(pixels, {})]
             with self._detecting:
-                faces = tuple(self.detector(pixels))
-            crops = tuple(align_face(pixels, face, self.classifier.image_size) for face in faces)
-            return _Prepared(result, faces, crops)
+                faces = self.detector(pixels)
+            prepared = []
+            for face in faces:
+                crop = align_face(pixels, face, self.classifier.image_size)
+                known = {"box": face.box, "detection_score": face.score, "landmarks": face.landmarks}
+                prepared.append((crop, known | {"crop": crop if result.frame is None else None}))
+            return result, prepared
         except Exception as error:  # whatever a decoder raises on one damaged file, the others are still read
-            return _Prepared(replace(result, error=error))
+            return replace(result, error=error), []
 
 
 def _frames(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[tuple[ImageResult, ImageSource | None]]:
@@ -245,12 +233,12 @@ def _frames(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[tuple[ImageR
             yield replace(result, error=error), None
 
 
-def _pixels(image: Image.Image | np.ndarray) -> np.ndarray:
-    """Brings a PIL image to RGB, and checks an array."""
+def _pixels(image: ImageSource) -> np.ndarray:
+    """Reads a path, brings a PIL image to RGB, and checks an array."""
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
     if isinstance(image, Image.Image):
         return to_rgb(image)
     if not isinstance(image, np.ndarray):
         raise ValueError(f"{type(image).__name__} is not an image; give a path, PIL image or array, or a list of them")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(f"an image array is RGB, uint8 [H, W, 3]; got {image.dtype} {list(image.shape)}")
-    return image
+    return check_rgb(image)

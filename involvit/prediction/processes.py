@@ -5,28 +5,19 @@ from __future__ import annotations
 import functools
 import os
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
 
-class SingleProcess:
-    """What is used of `accelerate.PartialState` where there is one process: accelerate and torch stay unimported."""
-
-    process_index = 0
-    num_processes = 1
-    is_main_process = True
-
-    def wait_for_everyone(self) -> None:
-        """Returns: there is nobody else."""
-
-
 @functools.cache
-def processes() -> SingleProcess | PartialState:
+def processes() -> SimpleNamespace | PartialState:
     """Joins the other processes, if any, and returns `process_index`, `num_processes` and what they need to meet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return SingleProcess()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # what is used of it, while accelerate and torch stay unimported
+        alone = {"process_index": 0, "num_processes": 1, "is_main_process": True, "device": None}
+        return SimpleNamespace(**alone, wait_for_everyone=lambda: None)
     import torch
     from accelerate import PartialState
 

@@ -20,10 +20,12 @@ when interrupted, and before a run continues; so nothing that was finished is lo
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +42,9 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 SYNC_SECONDS = 5.0
 ROWS_AT_ONCE = 10_000
 
+_BOX = ("x", "y", "width", "height")
 _BEFORE = {"file": "string", "frame": "Int64", "time_s": "float64", "face": "Int64"}
-_BEFORE |= dict.fromkeys(("x", "y", "width", "height", "detection_score"), "float64") | {"label": "string"}
+_BEFORE |= dict.fromkeys((*_BOX, "detection_score"), "float64") | {"label": "string"}
 _AFTER = dict.fromkeys(("status", "error", "model", "detector"), "string")
 
 
@@ -52,22 +55,25 @@ def file_name(path: str | Path) -> str:
 
 def result_rows(result: ImageResult) -> Iterator[dict[str, Any]]:
     """Yields the rows of an image or video frame, without the columns that are the same for all rows."""
-    place = {"frame": result.frame, "time_s": None if result.time_s is None else round(result.time_s, 3)}
+    place = {"frame": result.frame, "time_s": _rounded(result.time_s, 3)}
     if result.error is not None:
         yield {**place, "status": UNREADABLE, "error": " ".join(str(result.error).split())}
     elif not result.faces:
         yield {**place, "status": NO_FACE}
     for number, face in enumerate(result.faces):
-        box = (None,) * 4 if face.box is None else (round(float(value), 1) for value in face.box)
         yield {
             **place,
             "face": number,
-            **dict(zip(("x", "y", "width", "height"), box, strict=True)),
-            "detection_score": None if face.detection_score is None else round(float(face.detection_score), 4),
+            **{name: _rounded(value, 1) for name, value in zip(_BOX, face.box or (None,) * 4, strict=True)},
+            "detection_score": _rounded(face.detection_score, 4),
             "label": face.label,
             **{label: round(probability, 6) for label, probability in face.probabilities.items()},
             "status": OK,
         }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
 
 
 def check_results_path(path: Path) -> None:
@@ -89,7 +95,7 @@ class ResultsFile:
     """A table that grows file by file, continues from where it stopped and is replaced as a whole.
 
     Args:
-        path: The table, `.csv`, `.jsonl` or `.parquet`.
+        path: The table, which `check_results_path` has not refused.
         labels: Names of the classes.
         model: Name of the classifier.
         detector: Name of the face detector, or `"none"`.
@@ -97,53 +103,43 @@ class ResultsFile:
             process, while no other appends.
 
     Raises:
-        ValueError: If a class has the name of another column, or as `check_results_path`.
-        FileNotFoundError: As `check_results_path`.
+        ValueError: If a class has the name of another column.
     """
 
     def __init__(self, path: Path, labels: Sequence[str], model: str, detector: str, process_index: int = 0) -> None:
-        check_results_path(path)
-        taken = [label for label in labels if label in _BEFORE or label in _AFTER]
-        if taken:
+        if taken := [label for label in labels if label in _BEFORE or label in _AFTER]:
             raise ValueError(f"the model's class {taken[0]!r} has the name of another column of the table; rename it")
         self.path = path
         self._types = {**_BEFORE, **dict.fromkeys(labels, "float64"), **_AFTER}
         self._settings = {"model": model, "detector": detector}
         number = f"-{process_index}" if process_index else ""
         self._journal = path.with_name(f"{path.name}.unfinished{number}.jsonl")
-        self._stream: Any = None
         self._synced = 0.0
 
     def start(self) -> set[str]:
-        """Reads what an earlier run has left.
-
-        Returns:
-            The names of the files that need not be read again.
+        """Reads what an earlier run has left, and returns the names of the files that need not be read again.
 
         Raises:
             ValueError: If the table was made with another model or detector, or is not a table of predictions.
         """
         rows = self._all_rows()
         for column, value in self._settings.items():
-            others = sorted(set(rows[column].dropna()) - {value})
-            if others:
+            if others := sorted(set(rows[column].dropna()) - {value}):
                 raise ValueError(
                     f"{self.path} was made with the {column} {others[0]}, not {value}; name another file, or remove it"
                 )
         if self._journals():
             self._replace(rows)
-            self._remove_journals()
         return set(rows["file"]) - _unreadable(rows)
 
     def append(self, file: str, rows: Sequence[dict[str, Any]]) -> None:
         """Adds all rows of one file; once it returns they survive the end of the process."""
-        if self._stream is None:
-            self._stream = self._journal.open("a", encoding="utf-8")
-        self._stream.write(json.dumps({"rows": [{"file": file, **row, **self._settings} for row in rows]}) + "\n")
-        self._stream.flush()
-        if time.monotonic() - self._synced > SYNC_SECONDS:  # against the end of the machine
-            os.fsync(self._stream.fileno())
-            self._synced = time.monotonic()
+        with self._journal.open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps({"rows": [{"file": file, **row, **self._settings} for row in rows]}) + "\n")
+            journal.flush()
+            if time.monotonic() - self._synced > SYNC_SECONDS:  # against the end of the machine
+                os.fsync(journal.fileno())
+                self._synced = time.monotonic()
 
     def write(self, order: Sequence[str], keep_journals: bool = False) -> set[str]:
         """Writes the table and removes the journals.
@@ -158,15 +154,15 @@ class ResultsFile:
         rows = self._all_rows()
         rank = {file: number for number, file in enumerate(order)}
         rows = rows.iloc[rows["file"].map(rank).fillna(-1).astype("int64").argsort(kind="stable")]
-        if len(rows):
-            self._replace(rows)
-        if not keep_journals:
-            self._remove_journals()
+        self._replace(rows, keep_journals)
         return _unreadable(rows) & rank.keys()
 
     def _all_rows(self) -> pd.DataFrame:
         """Reads table and journals. A file in a journal was read again: its rows replace those in the table."""
-        parts = [self._typed(part) for path in self._journals() for part in _journal_parts(path)]
+        parts = []
+        journaled = itertools.chain.from_iterable(map(_journal_rows, self._journals()))
+        while rows := list(itertools.islice(journaled, ROWS_AT_ONCE)):  # as dictionaries they take ten times the memory
+            parts.append(self._typed(pd.DataFrame(rows)))
         if self.path.exists():
             table = self._read_table()
             parts.insert(0, table[~table["file"].isin({file for part in parts for file in part["file"]})])
@@ -191,43 +187,30 @@ class ResultsFile:
     def _typed(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.reindex(columns=list(self._types)).astype(self._types)
 
-    def _replace(self, rows: pd.DataFrame) -> None:
-        with whole_file(self.path) as beside:
-            if self.path.suffix == ".parquet":
-                rows.to_parquet(beside, index=False)
-            elif self.path.suffix == ".jsonl":
-                rows.to_json(beside, orient="records", lines=True, force_ascii=False)
-            else:
-                rows.to_csv(beside, index=False)
-            with beside.open("rb") as written:
-                os.fsync(written.fileno())
+    def _replace(self, rows: pd.DataFrame, keep_journals: bool = False) -> None:
+        if len(rows):
+            with whole_file(self.path) as beside:
+                if self.path.suffix == ".parquet":
+                    rows.to_parquet(beside, index=False)
+                elif self.path.suffix == ".jsonl":
+                    rows.to_json(beside, orient="records", lines=True, force_ascii=False)
+                else:
+                    rows.to_csv(beside, index=False)
+                with beside.open("rb") as written:
+                    os.fsync(written.fileno())
+        for journal in [] if keep_journals else self._journals():
+            journal.unlink()
 
     def _journals(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))
-
-    def _remove_journals(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-        for journal in self._journals():
-            journal.unlink()
 
 
 def _unreadable(rows: pd.DataFrame) -> set[str]:
     return set(rows.loc[rows["status"] == UNREADABLE, "file"])
 
 
-def _journal_parts(path: Path) -> Iterator[pd.DataFrame]:
-    """Yields the rows of a journal, some thousands at a time: as dictionaries they take ten times the memory."""
-    rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8", errors="replace") as lines:
+def _journal_rows(path: Path) -> Iterator[dict[str, Any]]:
+    # The process may have ended while it wrote its last line.
+    with path.open(encoding="utf-8", errors="replace") as lines, suppress(json.JSONDecodeError):
         for line in lines:
-            try:
-                rows += json.loads(line)["rows"]
-            except json.JSONDecodeError:  # the process ended while it wrote its last line
-                break
-            if len(rows) >= ROWS_AT_ONCE:
-                yield pd.DataFrame.from_records(rows)
-                rows = []
-    if rows:
-        yield pd.DataFrame.from_records(rows)
+            yield from json.loads(line)["rows"]

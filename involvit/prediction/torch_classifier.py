@@ -13,6 +13,8 @@ from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils import logging
 
+from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_batch_norms
+
 from .processes import processes
 
 
@@ -36,21 +38,22 @@ class TorchClassifier:
     """
 
     def __init__(self, model: str | Path, trust_remote_code: bool = True) -> None:
-        network, processor = load_network(str(model), trust_remote_code)
-        device = getattr(processes(), "device", None) or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.processor, self.network = processor, network.to(device).eval().requires_grad_(False)
-        id2label = network.config.id2label
-        self.labels = tuple(id2label[index] for index in sorted(id2label))
-        self.image_size = _image_size(processor)
-        self.name = f"{Path(model).resolve().name}@{_digest(network)}"
+        network, self.processor = load_network(str(model), trust_remote_code)
+        sha256 = hashlib.sha256()
+        for tensor in network.state_dict().values():
+            sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+        self.name = f"{Path(model).resolve().name}@{sha256.hexdigest()[:8]}"
+        self.labels = tuple(label for _, label in sorted(network.config.id2label.items()))
+        size = getattr(self.processor, "crop_size", None) or self.processor.size  # that of its last crop or resize
+        self.image_size = size.get("height") or size["shortest_edge"]
+        device = processes().device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(device).eval().requires_grad_(False)
         if network.config.model_type == "involvit":
-            from modeling_involvit import fold_batch_norms
-
             fold_batch_norms(network)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Classifies a batch of RGB images, uint8 [H, W, 3] each, as `Classifier` says."""
+        """Classifies a batch; see `Classifier`."""
         if not images:
             return np.empty((0, len(self.labels)), np.float32)
         inputs = self.processor(list(images), return_tensors="pt", input_data_format="channels_last")
@@ -61,18 +64,9 @@ class TorchClassifier:
 
 
 def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module, Any]:
-    """Loads a network and its image processor.
+    """Loads a network, in float32 on the CPU unless its configuration says otherwise, and its image processor.
 
-    Args:
-        model: See `TorchClassifier`.
-        trust_remote_code: See `TorchClassifier`.
-
-    Returns:
-        The network, in float32 on the CPU unless its configuration says otherwise, and the processor.
-
-    Raises:
-        FileNotFoundError: If `model` can only be a path, and there is no such folder.
-        ValueError: If it cannot be loaded, or has tensors that the weights do not fill; the message says what would do.
+    Arguments and errors are those of `TorchClassifier`.
     """
     folder = Path(model).expanduser()
     if folder.is_file():
@@ -84,46 +78,29 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     shows_progress = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of what takes a moment
     try:
-        model_type = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
-        network_class, processor_class, options = AutoModelForImageClassification, AutoImageProcessor, {}
-        if model_type == "involvit":
-            from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor
-
-            network_class, processor_class = InvolViTForImageClassification, InvolViTImageProcessor
+        if PreTrainedConfig.get_config_dict(source)[0].get("model_type") == "involvit":
+            network_class, processor_class, options = InvolViTForImageClassification, InvolViTImageProcessor, {}
         else:
-            options["trust_remote_code"] = trust_remote_code  # never None: the library would ask on the terminal
+            network_class, processor_class = AutoModelForImageClassification, AutoImageProcessor
+            options = {"trust_remote_code": trust_remote_code}  # never None: the library would ask on the terminal
         network, report = network_class.from_pretrained(source, output_loading_info=True, **options)
         processor = processor_class.from_pretrained(source, **options)
     except Exception as error:  # files from anywhere: the library raises nearly anything on them
-        if not trust_remote_code and "trust_remote_code" in str(error):
-            raise ValueError(
-                f"{model} brings code of its own, which is not run here; name an InvolViT model or one that needs none"
-            ) from error
         reason = str(error).strip().partition("\n")[0]
-        if is_hub_id:
-            raise ValueError(
+        message = f"{model} cannot be loaded as an image classification model: {reason}"
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            message = (
+                f"{model} brings code of its own, which is not run here; name an InvolViT model or one that needs none"
+            )
+        elif is_hub_id:
+            message = (
                 f"{model!r} is not a folder here, and cannot be loaded from the Hub ({reason}). Without a network name "
                 "the folder of a copy or of a model that train.py wrote, or none: one comes with the package"
-            ) from error
-        raise ValueError(f"{model} cannot be loaded as an image classification model: {reason}") from error
+            )
+        raise ValueError(message) from error
     finally:
         if shows_progress:
             logging.enable_progress_bar()
-    missing = sorted(report["missing_keys"])
-    if missing:
+    if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{model} is no trained image classification model: its weights lack {missing[0]}")
     return network, processor
-
-
-def _image_size(processor: Any) -> int:
-    """Reads the height of the network's input from an image processor: that of its last crop or resize."""
-    size = getattr(processor, "crop_size", None) or processor.size
-    return size.get("height") or size["shortest_edge"]
-
-
-def _digest(network: nn.Module) -> str:
-    """Returns eight hexadecimal digits that change with the weights."""
-    sha256 = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
-    return sha256.hexdigest()[:8]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from .face_detection import shared_areas
 from .predictor import FacePrediction
 
 SMOOTHING_S = 0.4  # time constant of the probabilities
@@ -18,37 +19,29 @@ MAX_GAP_S = 1.0  # how long a face may be out of sight and keep its track
 # A face out of sight is expected to move on for this long and not longer: people stop and turn.
 MAX_MOTION_S = 0.5
 
-Box = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True, eq=False)
 class TrackedFace:
-    """A face that is followed.
+    """A face that is followed."""
 
-    Attributes:
-        track: Number of its track, from 1 in order of appearance.
-        face: Where it is now; probabilities, label and score are smoothed over time.
-    """
-
-    track: int
-    face: FacePrediction
+    track: int  # number of its track, from 1 in order of appearance
+    face: FacePrediction  # where it is now; probabilities, label and score are smoothed over time
 
 
 @dataclass
 class _Track:
-    """What is remembered of a face: the box last seen, how fast it moves, in pixels/s, and when that was."""
+    """What is remembered of a face: the box last seen, how fast its centre moves, in pixels/s, and when that was."""
 
     number: int
-    box: Box
-    velocity: tuple[float, float]
-    probabilities: dict[str, float]
+    box: np.ndarray
+    velocity: np.ndarray
+    probabilities: np.ndarray
     time_s: float
 
-    def box_at(self, time_s: float) -> Box:
+    def box_at(self, time_s: float) -> np.ndarray:
         """Returns where the face is expected, so that two that cross keep their tracks."""
-        x, y, width, height = self.box
         elapsed = min(max(time_s - self.time_s, 0.0), MAX_MOTION_S)
-        return x + self.velocity[0] * elapsed, y + self.velocity[1] * elapsed, width, height
+        return np.concatenate([self.box[:2] + self.velocity * elapsed, self.box[2:]])
 
 
 class FaceTracker:
@@ -76,59 +69,30 @@ class FaceTracker:
             One for each of `faces`, in their order.
         """
         self._tracks = [track for track in self._tracks if time_s - track.time_s <= MAX_GAP_S]
-        boxes = [_box(face) for face in faces]
-        overlaps = _overlaps([track.box_at(time_s) for track in self._tracks], boxes)
+        expected = np.array([track.box_at(time_s) for track in self._tracks]).reshape(-1, 4)
+        # Where the whole image is the face, the unit square stands for it: it overlaps with itself.
+        boxes = np.array([face.box or (0, 0, 1, 1) for face in faces], np.float64).reshape(-1, 4)
+        shared = shared_areas(expected, boxes)
+        overlaps = shared / (expected[:, 2:].prod(axis=1)[:, None] + boxes[:, 2:].prod(axis=1) - shared)
         overlaps[overlaps < MIN_OVERLAP] = 0
-        known = {
-            column: self._tracks[row]
-            for row, column in zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
-            if overlaps[row, column] > 0
-        }
-        return [self._follow(known.get(number), face, time_s) for number, face in enumerate(faces)]
+        assigned = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
+        known = {column: self._tracks[row] for row, column in assigned if overlaps[row, column] > 0}
+        return [self._follow(known.get(n), face, boxes[n], time_s) for n, face in enumerate(faces)]
 
-    def _follow(self, track: _Track | None, face: FacePrediction, time_s: float) -> TrackedFace:
+    def _follow(self, track: _Track | None, face: FacePrediction, box: np.ndarray, time_s: float) -> TrackedFace:
+        probabilities = np.array(list(face.probabilities.values()))
         if track is None:
             self._started += 1
-            track = _Track(self._started, _box(face), (0.0, 0.0), dict(face.probabilities), time_s)
+            track = _Track(self._started, box, np.zeros(2), probabilities, time_s)
             self._tracks.append(track)
-            return TrackedFace(track.number, face)
         elapsed = max(time_s - track.time_s, 0.0)
         if elapsed > 0:
-            movement = np.subtract(_centre(_box(face)), _centre(track.box)) / elapsed
-            weight = _weight(elapsed, VELOCITY_SMOOTHING_S)
-            track.velocity = tuple((np.array(track.velocity) * (1 - weight) + movement * weight).tolist())
-        weight = _weight(elapsed, SMOOTHING_S)
-        track.probabilities = {
-            label: track.probabilities[label] + weight * (new - track.probabilities[label])
-            for label, new in face.probabilities.items()
-        }
-        track.box, track.time_s = _box(face), time_s
-        label = max(track.probabilities, key=track.probabilities.__getitem__)
-        smoothed = replace(face, label=label, score=track.probabilities[label], probabilities=dict(track.probabilities))
-        return TrackedFace(track.number, smoothed)
-
-
-def _weight(elapsed_s: float, time_constant_s: float) -> float:
-    """Returns how much the newest value counts in exponential smoothing."""
-    return 1 - math.exp(-elapsed_s / time_constant_s)
-
-
-def _box(face: FacePrediction) -> Box:
-    # Where the whole image is the face, the unit square stands for it: it overlaps with itself.
-    return face.box or (0.0, 0.0, 1.0, 1.0)
-
-
-def _centre(box: Box) -> tuple[float, float]:
-    x, y, width, height = box
-    return x + width / 2, y + height / 2
-
-
-def _overlaps(first: Sequence[Box], second: Sequence[Box]) -> np.ndarray:
-    """Returns the intersection over union of all pairs of boxes, float64 [N, M]."""
-    a = np.array(first, np.float64).reshape(-1, 1, 4)
-    b = np.array(second, np.float64).reshape(1, -1, 4)
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
-    return shared / union
+            movement = (box[:2] + box[2:] / 2 - track.box[:2] - track.box[2:] / 2) / elapsed
+            weight = 1 - math.exp(-elapsed / VELOCITY_SMOOTHING_S)
+            track.velocity = track.velocity * (1 - weight) + movement * weight
+        weight = 1 - math.exp(-elapsed / SMOOTHING_S)
+        track.probabilities = track.probabilities + weight * (probabilities - track.probabilities)
+        track.box, track.time_s = box, time_s
+        smoothed = dict(zip(face.probabilities, track.probabilities.tolist(), strict=True))
+        label = max(smoothed, key=smoothed.__getitem__)
+        return TrackedFace(track.number, replace(face, label=label, score=smoothed[label], probabilities=smoothed))

@@ -16,8 +16,8 @@ import pandas as pd
 
 from ..files import whole_file
 from .annotation import draw_faces
-from .images import open_video, quiet_opencv, read_video
-from .predictor import FacePrediction, Predictor
+from .images import open_video, quiet_opencv, read_video, scaled
+from .predictor import Predictor
 from .tracking import FaceTracker
 
 PICTURE_SIDE = 1280  # of the annotated video, in pixels
@@ -32,21 +32,14 @@ _BOX = dict.fromkeys(("x", "y", "width", "height"), "float64")
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """When one expression was strongest.
+    """When one expression was strongest."""
 
-    Attributes:
-        track: Number of the face.
-        frame: Number of the frame, from 0.
-        time_s: Its time in seconds.
-        probability: Of the expression, as the model gave it.
-        image: The face as the model saw it, RGB uint8 [image_size, image_size, 3]; where the whole image is the face,
-            the frame, with a long side of 160 pixels.
-    """
-
-    track: int
-    frame: int
+    track: int  # number of the face
+    frame: int  # number of the frame, from 0
     time_s: float
-    probability: float
+    probability: float  # as the model gave it
+    # The face as the model saw it, RGB uint8 [image_size, image_size, 3]; where the whole image is the face, the frame,
+    # with a long side of MOMENT_SIDE pixels.
     image: np.ndarray
 
 
@@ -82,16 +75,13 @@ class VideoAnalysis:
     def timeline(self, track: int) -> pd.DataFrame:
         """Gives the smoothed probabilities of one face for a chart.
 
-        Args:
-            track: Number of the face.
-
         Returns:
             Columns `time_s`, `expression` and `probability`; at most 600 rows per class, for a longer video the means
             of 600 parts.
         """
         rows = self.table[self.table["face"] == track]
         part = np.arange(len(rows)) * TIMELINE_POINTS // max(len(rows), TIMELINE_POINTS)
-        means = rows[["time_s", *map(_smoothed, self.labels)]].groupby(part).mean()
+        means = rows[["time_s", *(f"smoothed_{label}" for label in self.labels)]].groupby(part).mean()
         means.columns = ["time_s", *self.labels]
         return means.melt("time_s", var_name="expression", value_name="probability")
 
@@ -117,9 +107,6 @@ def analyse_video(
         max_rate: How many frames of each second are looked at, at most.
         progress: Called with the share that is done, 0 to 1.
 
-    Returns:
-        The analysis.
-
     Raises:
         FileNotFoundError: If there is no such file, or no folder for the annotated video.
         ValueError: If the file has no frames that can be read, the annotated video's suffix is not `.webm`, or a class
@@ -127,7 +114,7 @@ def analyse_video(
         OSError: If the annotated video cannot be written.
     """
     labels = tuple(predictor.classifier.labels)
-    types = {**_PLACE, **_BOX, **dict.fromkeys([*labels, *map(_smoothed, labels)], "float64")}
+    types = {**_PLACE, **_BOX, **dict.fromkeys([*labels, *(f"smoothed_{label}" for label in labels)], "float64")}
     if len(types) < len(_PLACE) + len(_BOX) + 2 * len(labels):
         raise ValueError(f"a class of the model has the name of another column of the table ({', '.join(types)})")
     samples = _Samples(path, max_seconds, max_rate)
@@ -136,63 +123,31 @@ def analyse_video(
     moments: dict[str, Moment] = {}
     num_frames = 0
     output = nullcontext() if annotated is None else _video_file(annotated, samples.rate)
-    with output as video, closing(predictor.stream(samples.images(), BATCH_SIZE)) as results:
+    with output as write, closing(predictor.stream(samples.images(), BATCH_SIZE)) as results:
         for result in results:
             if result.error is not None:
                 raise result.error
-            sample = samples.waiting.popleft()
+            number, time_s, slot, share, picture, scale = samples.waiting.popleft()
             num_frames += 1
-            tracked = tracker.update(result.faces, sample.time_s)
+            tracked = tracker.update(result.faces, time_s)
             for face, one in zip(result.faces, tracked, strict=True):
-                place = (sample.time_s, sample.frame, one.track, face.label, face.score)
-                probabilities = (*face.probabilities.values(), *one.face.probabilities.values())
-                rows.append((*place, *(face.box or (None,) * 4), *probabilities))
+                place = (time_s, number, one.track, face.label, face.score, *(face.box or (None,) * 4))
+                rows.append((*place, *face.probabilities.values(), *one.face.probabilities.values()))
                 for label, probability in face.probabilities.items():
-                    if label not in moments or probability > moments[label].probability:
-                        image = _thumbnail(sample.picture) if face.crop is None else face.crop
-                        moments[label] = Moment(one.track, sample.frame, sample.time_s, probability, image)
-            if video is not None:
-                faces = [sample.in_picture(one.face) for one in tracked]
+                    if label in moments and probability <= moments[label].probability:
+                        continue
+                    small = scaled(picture, MOMENT_SIDE / max(picture.shape[:2])) if face.crop is None else face.crop
+                    moments[label] = Moment(one.track, number, time_s, probability, small)
+            if write is not None:
+                boxes = [one.face.box and tuple(np.multiply(one.face.box, scale).tolist()) for one in tracked]
+                faces = [replace(one.face, box=box) for one, box in zip(tracked, boxes, strict=True)]
                 texts = [f"{one.track} {one.face.label} {one.face.score:.0%}" for one in tracked]
-                video.write(draw_faces(sample.picture, faces, texts), sample.slot)
+                write(draw_faces(picture, faces, texts), slot)
             if progress is not None:
-                progress(sample.share)
+                progress(share)
     table = pd.DataFrame(rows, columns=list(types)).astype(types)
     digits = dict.fromkeys(types, 6) | {"time_s": 3} | dict.fromkeys(_BOX, 1)
-    moments = {label: moments[label] for label in labels if label in moments}
     return VideoAnalysis(labels, table.round(digits), moments, num_frames, samples.is_cut)
-
-
-def _smoothed(label: str) -> str:
-    return f"smoothed_{label}"
-
-
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """A frame that is looked at.
-
-    Attributes:
-        frame: Its number in the video.
-        time_s: Its time in the video.
-        slot: Its number in the annotated video.
-        share: How far it is on the way through the video, 0 to 1.
-        picture: The frame at the size of the annotated video.
-        scale: Width and height of `picture` in those of the frame.
-    """
-
-    frame: int
-    time_s: float
-    slot: int
-    share: float
-    picture: np.ndarray
-    scale: tuple[float, float]
-
-    def in_picture(self, face: FacePrediction) -> FacePrediction:
-        """Moves a face from the frame to the picture."""
-        if face.box is None:
-            return face
-        box = tuple(np.multiply(face.box, self.scale * 2).tolist())
-        return replace(face, box=box, landmarks=None if face.landmarks is None else face.landmarks * self.scale)
 
 
 class _Samples:
@@ -200,30 +155,31 @@ class _Samples:
 
     Attributes:
         rate: Slots per second: the video's own rate, where it is lower than `max_rate`.
-        waiting: The samples whose images were handed out, without these.
+        waiting: Of each image handed out its number and time in the video, its slot, how far it is on the way through
+            the video (0 to 1), the picture at the size of the annotated video, and its scale in x, y, width and height.
         is_cut: Whether frames after `max_seconds` were left out.
     """
 
     def __init__(self, path: str | Path, max_seconds: float, max_rate: float) -> None:
         with open_video(path) as header:  # read_video says what is wrong with it
             rate, count = header.get(cv2.CAP_PROP_FPS), header.get(cv2.CAP_PROP_FRAME_COUNT)
-        self._path = path
-        self._max_seconds = max_seconds
+        self._path, self._max_seconds = path, max_seconds
         self.rate = min(rate, max_rate) if rate > 0 else max_rate
         # Live recordings say neither how long they are nor, with some containers, how many frames they show a second.
         self._expected_s = min(count / rate if rate > 0 and count > 0 else math.inf, max_seconds)
-        self.waiting: deque[_Sample] = deque()
+        self.waiting: deque[tuple[int, float, int, float, np.ndarray, tuple[float, ...]]] = deque()
         self.is_cut = False
 
     def images(self) -> Iterator[np.ndarray]:
         """Yields the images of the samples, RGB uint8 [H, W, 3]."""
-        first_s = 0.0
-        next_slot = 0
-        size: tuple[int, int] | None = None
+        first_s, next_slot, size = 0.0, 0, (0, 0)
         with closing(read_video(self._path)) as frames:
             for frame in frames:
-                if size is None:
-                    size, first_s = _even_size(frame.image), frame.time_s
+                height, width = frame.image.shape[:2]
+                if next_slot == 0:
+                    first_s, shrink = frame.time_s, min(1.0, PICTURE_SIDE / max(height, width))
+                    # VP8 halves the resolution of colours, so both are even.
+                    size = tuple(max(2, 2 * round(side * shrink / 2)) for side in (width, height))
                 seconds = frame.time_s - first_s
                 if seconds > self._max_seconds:
                     self.is_cut = True
@@ -232,69 +188,39 @@ class _Samples:
                 if slot < next_slot:
                     continue
                 next_slot = slot + 1
-                scale = (size[0] / frame.image.shape[1], size[1] / frame.image.shape[0])
-                picture = frame.image
-                if scale != (1, 1):
-                    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+                picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
                 share = min(seconds / self._expected_s, 1.0) if self._expected_s > 0 else 1.0
-                self.waiting.append(_Sample(frame.index, frame.time_s, slot, share, picture, scale))
+                scale = (size[0] / width, size[1] / height) * 2
+                self.waiting.append((frame.index, frame.time_s, slot, share, picture, scale))
                 yield frame.image
 
 
 @contextmanager
-def _video_file(path: Path, rate: float) -> Iterator[_VideoWriter]:
-    """Opens a WebM video that takes its name when it is whole."""
+def _video_file(path: Path, rate: float) -> Iterator[Callable[[np.ndarray, int], None]]:
+    """Gives a function that writes images to the slots of a WebM video, which takes its name when it is whole."""
     if path.suffix != ".webm":
         raise ValueError(f"{path}: an annotated video ends in .webm")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
-    with whole_file(path) as beside, closing(_VideoWriter(beside, rate)) as writer:
-        yield writer
+    writer = cv2.VideoWriter()
+    shown, num_written = np.empty(0), 0
 
-
-class _VideoWriter:
-    """Writes images to the slots of a video."""
-
-    def __init__(self, path: Path, rate: float) -> None:
-        self._path, self._rate = path, rate
-        self._writer: cv2.VideoWriter | None = None
-        self._last: np.ndarray | None = None
-        self._written = 0
-
-    def write(self, image: np.ndarray, slot: int) -> None:
+    def write(image: np.ndarray, slot: int) -> None:
         """Writes an image, RGB uint8 [H, W, 3]; the one before it is shown until its slot comes."""
-        if self._writer is None:
-            size = (image.shape[1], image.shape[0])
+        nonlocal shown, num_written
+        if not writer.isOpened():
             # FFmpeg's WebM has no table of tags, which OpenCV says on the terminal, whatever the tag. It does no harm.
             with quiet_opencv():
-                self._writer = cv2.VideoWriter(
-                    str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._rate, size
-                )
-            if not self._writer.isOpened():
-                raise OSError(f"{self._path.parent}: cannot write a video there; is there room, and are you allowed?")
-        while self._written < slot:
-            self._writer.write(self._last)
-            self._written += 1
-        self._last = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        self._writer.write(self._last)
-        self._written += 1
+                size, codec = (image.shape[1], image.shape[0]), cv2.VideoWriter.fourcc(*"VP80")
+                if not writer.open(str(beside), cv2.CAP_FFMPEG, codec, rate, size):
+                    raise OSError(f"{path.parent}: cannot write a video there; is there room, and are you allowed?")
+        for _ in range(num_written, slot):
+            writer.write(shown)
+        shown, num_written = cv2.cvtColor(image, cv2.COLOR_RGB2BGR), slot + 1
+        writer.write(shown)
 
-    def close(self) -> None:
-        """Ends the video."""
-        if self._writer is not None:
-            self._writer.release()
-
-
-def _even_size(image: np.ndarray) -> tuple[int, int]:
-    """Returns width and height of the annotated video; VP8 halves the resolution of colours."""
-    height, width = image.shape[:2]
-    scale = min(1.0, PICTURE_SIDE / max(height, width))
-    return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
-
-
-def _thumbnail(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    scale = MOMENT_SIDE / max(height, width)
-    return cv2.resize(
-        picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
+    with whole_file(path) as beside:
+        try:
+            yield write
+        finally:
+            writer.release()
