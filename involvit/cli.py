@@ -20,11 +20,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from .console import DONE, Parser, positive, run_command
 from .evaluation import command_line as evaluation
 
-DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 # The extra of the package that brings what a command needs beyond predicting.
 EXTRAS = {
     "train": "train",
@@ -34,19 +34,8 @@ EXTRAS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(MISTAKE, f"error: {message} (see {self.prog} --help)\n")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="involvit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="involvit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
     commands.add_parser("train", add_help=False, help="train a model by a recipe, and report on it")
@@ -69,7 +58,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     predict.add_argument(
         "--out", type=Path, help="table to write: .csv, .jsonl or .parquet (default: print one line per face)"
     )
-    predict.add_argument("--batch_size", type=_positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
+    predict.add_argument("--batch_size", type=positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
 
     export = commands.add_parser(
         "export",
@@ -110,7 +99,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     app.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
 
-    evaluation.add_evaluation_commands(commands, _positive)
+    evaluation.add_evaluation_commands(commands)
     return parser.parse_args(arguments)
 
 
@@ -156,30 +145,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; that of the process by default.
 
     Returns:
-        0, or what the command returns; 2 after one line `error: ...` for input that cannot be used; 130 if interrupted.
+        What the command returns; else see `run_command`.
     """
     logging.basicConfig(format="%(message)s")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version of itself
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command(lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> int:
     name = words[0] if words else ""
     try:
         if name == "train":  # the recipe's fields are its flags, and a parser of their own reads them
-            from .train_command import train_by_recipe as train
-        else:
-            options = vars(_parse(words))
-            name = options.pop("command")
-            if name in evaluation.COMMANDS:
-                return evaluation.run(name, options, words)
-            return {"predict": predict, "export": export, "push": push, "app": app}[name](**options)
-    except (ValueError, OSError, ImportError) as error:
-        message = " ".join(str(error).split())
-        if getattr(error, "name", None) is not None and name in EXTRAS:  # an import of ours that failed
-            install = f"pip install 'involvit[{EXTRAS[name]}]'"
-            message = f"involvit {name} needs {error.name}, which is not installed: {install}"
-        print(f"error: {message}", file=sys.stderr)
-        return MISTAKE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return train(words[1:])  # out here: after hours of training a fault must show where it happened
+            from .train_command import train_by_recipe
+
+            return train_by_recipe(words[1:])
+        options = vars(_parse(words))
+        name = options.pop("command")
+        if name in evaluation.COMMANDS:
+            return evaluation.run(name, options, words)
+        return {"predict": predict, "export": export, "push": push, "app": app}[name](**options)
+    except ImportError as error:
+        if error.name is None or name not in EXTRAS:
+            raise
+        install = f"pip install 'involvit[{EXTRAS[name]}]'"
+        raise ValueError(f"involvit {name} needs {error.name}, which is not installed: {install}") from error

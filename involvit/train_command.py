@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from huggingface_hub.errors import StrictDataclassError
 
+from .console import DONE, FAULT, INTERRUPTED, MISTAKE, one_line
 from .publishing.finished_run import report_run
 from .publishing.hub import find_token, push_folder
 from .training.accelerator import build_accelerator
@@ -16,6 +17,8 @@ from .training.loop import Run
 from .training.recipe import parse_recipe
 from .training.run_folder import check_run_folder
 from .training.scoring import NonFiniteLossError
+
+_IS_FIRST = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes on this machine
 
 
 def train_by_recipe(words: Sequence[str]) -> int:
@@ -28,10 +31,10 @@ def train_by_recipe(words: Sequence[str]) -> int:
         The exit status: 0, or 1 if the loss is no longer finite, or 130 if interrupted.
 
     Raises:
-        SystemExit: With status 2, after a user's mistake.
+        ValueError: After a user's mistake; on all but the machine's first process SystemExit, without a word.
     """
     try:
-        with _one_line_errors():
+        with _said_once():
             recipe = parse_recipe(words)
             accelerator = build_accelerator(recipe)
             is_finished = check_run_folder(recipe, accelerator)
@@ -47,28 +50,27 @@ def train_by_recipe(words: Sequence[str]) -> int:
             if (measured := run.finish()) is not None:
                 report_run(recipe, measured)
         if pushes:
-            with _one_line_errors():
-                print(f"Pushed to {push_folder(recipe.output_dir, recipe.hub_model_id)}")
+            print(f"Pushed to {push_folder(recipe.output_dir, recipe.hub_model_id)}")
     except NonFiniteLossError as error:
         _say(f"error: {error}")
-        return 1
+        return FAULT
     except KeyboardInterrupt:
         _say("interrupted; --resume continues from the last checkpoint")
-        return 130
-    return 0
+        return INTERRUPTED
+    return DONE
 
 
 @contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Ends the program on a user's mistake with one line that says what to do."""
+def _said_once() -> Iterator[None]:
+    """Leaves a mistake, which all processes meet, to the first process of each machine."""
     try:
         yield
     except (ValueError, OSError, StrictDataclassError) as error:
-        _say(f"error: {error}")
-        sys.exit(2)
+        if not _IS_FIRST:
+            sys.exit(MISTAKE)
+        raise ValueError(str(error)) from error
 
 
 def _say(text: str) -> None:
-    """Prints one line on stderr, by the first process of each machine."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(" ".join(text.split()), file=sys.stderr)
+    if _IS_FIRST:
+        print(one_line(text), file=sys.stderr)

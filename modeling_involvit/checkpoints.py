@@ -7,8 +7,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import timm
-import torch
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from timm.layers import resample_abs_pos_embed
 from timm.models import load_state_dict
@@ -36,11 +34,9 @@ def load_rednet_checkpoint(rednet: RedNet, path: str | Path) -> None:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read, or a tensor is missing, unexpected or of another shape.
     """
-    tensors = {}
-    for name, tensor in _read(path).items():
-        name = name.removeprefix("backbone.").removeprefix("head.")
-        if rednet.fc is not None or not name.startswith("fc."):
-            tensors[name] = tensor
+    tensors = {name.removeprefix("backbone.").removeprefix("head."): tensor for name, tensor in _read(path).items()}
+    if rednet.fc is None:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
     _load_exactly(rednet, tensors, path)
 
 
@@ -64,22 +60,16 @@ def load_vit_checkpoint(vit: HybridViT, source: str | Path) -> None:
     if not vit.num_prefix_tokens:
         tensors.pop("cls_token", None)
     if "pos_embed" in tensors and tensors["pos_embed"].ndim == 3:
-        tensors["pos_embed"] = _fit_position_embeddings(tensors["pos_embed"], vit, has_class_token, source)
+        embeddings = tensors["pos_embed"]  # [1, prefix + n * n, C] -> [1, prefix + h * w, C]
+        num_patches = embeddings.shape[1] - has_class_token
+        if math.isqrt(num_patches) ** 2 != num_patches:
+            class_token = " beside its cls_token" if has_class_token else ", and there is no cls_token"
+            given = f"pos_embed {list(embeddings.shape)}"
+            raise CheckpointError(f"{source}: {given} does not hold a square grid of patches{class_token}")
+        if has_class_token and not vit.num_prefix_tokens:
+            embeddings, has_class_token = embeddings[:, 1:], False
+        tensors["pos_embed"] = resample_abs_pos_embed(embeddings, vit.grid_size, num_prefix_tokens=int(has_class_token))
     _load_exactly(vit, tensors, source)
-
-
-def _fit_position_embeddings(embeddings: Tensor, vit: HybridViT, has_class_token: bool, source: str | Path) -> Tensor:
-    """[1, prefix + n * n, C] of the checkpoint -> [1, prefix + h * w, C] of the model."""
-    num_patches = embeddings.shape[1] - has_class_token
-    if math.isqrt(num_patches) ** 2 != num_patches:
-        class_token = " beside its cls_token" if has_class_token else ", and there is no cls_token"
-        raise CheckpointError(
-            f"{source}: pos_embed {list(embeddings.shape)} does not hold a square grid of patches{class_token}"
-        )
-    if has_class_token and not vit.num_prefix_tokens:
-        embeddings = embeddings[:, 1:]
-    prefix = int(has_class_token and vit.num_prefix_tokens > 0)
-    return resample_abs_pos_embed(embeddings, list(vit.grid_size), num_prefix_tokens=prefix)
 
 
 def _read_timm(source: str | Path) -> dict[str, Tensor]:
@@ -88,17 +78,14 @@ def _read_timm(source: str | Path) -> dict[str, Tensor]:
         return _read(name)
     is_hub_id = name.count("/") == 1 and not name.startswith(("/", "."))
     if not is_hub_id and not timm.is_model(name):
-        raise FileNotFoundError(
-            f"{name} is neither a file, a timm model name nor a Hub id; give the path of a timm checkpoint "
-            f"(.safetensors, .pth)"
-        )
+        known = "a file, a timm model name nor a Hub id"
+        raise FileNotFoundError(f"{name} is neither {known}; give the path of a timm checkpoint (.safetensors, .pth)")
     try:
         return timm.create_model(f"hf-hub:{name}" if is_hub_id else name, pretrained=True).state_dict()
-    except (OSError, LocalEntryNotFoundError, HfHubHTTPError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the weights of {name} could not be fetched ({type(error).__name__}); without a network, give the path of "
-            f"a downloaded checkpoint, such as its model.safetensors"
-        ) from error
+    except (OSError, RuntimeError) as error:  # those of huggingface_hub are OSErrors
+        advice = "without a network, give the path of a downloaded checkpoint, such as its model.safetensors"
+        reason = type(error).__name__
+        raise CheckpointError(f"the weights of {name} could not be fetched ({reason}); {advice}") from error
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
@@ -115,16 +102,13 @@ def _read(path: str | Path) -> dict[str, Tensor]:
 
 
 def _load_exactly(module: nn.Module, tensors: dict[str, Tensor], source: str | Path) -> None:
-    own = module.state_dict()
-    problems = [f"missing {name} {list(own[name].shape)}" for name in own.keys() - tensors.keys()]
-    problems += [f"unexpected {name} {list(tensors[name].shape)}" for name in tensors.keys() - own.keys()]
-    problems += [
-        f"mis-shaped {name} {list(tensors[name].shape)} instead of {list(own[name].shape)}"
-        for name in own.keys() & tensors.keys()
-        if own[name].shape != tensors[name].shape
-    ]
+    own = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+    given = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    problems = [f"missing {name} {own[name]}" for name in own.keys() - given.keys()]
+    problems += [f"unexpected {name} {given[name]}" for name in given.keys() - own.keys()]
+    changed = [name for name in own.keys() & given.keys() if own[name] != given[name]]
+    problems += [f"mis-shaped {name} {given[name]} instead of {own[name]}" for name in changed]
     if problems:
         listed = "; ".join(sorted(problems)[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         raise CheckpointError(f"{source} does not fit {type(module).__name__}: {listed}")
-    with torch.no_grad():
-        module.load_state_dict(tensors)
+    module.load_state_dict(tensors)

@@ -8,21 +8,10 @@ from transformers import PreTrainedConfig
 LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 
 _COUNTS = (
-    "image_size",
-    "num_channels",
-    "rednet_depths",
-    "rednet_widths",
-    "rednet_stem_channels",
-    "rednet_kernel_size",
-    "rednet_group_channels",
-    "vit_backbone_layers",
-    "vit_backbone_channels",
-    "vit_stem_channels",
-    "vit_hidden_size",
-    "vit_num_layers",
-    "vit_num_heads",
-    "fusion_grid",
-    "fusion_channels",
+    *("image_size", "num_channels", "fusion_grid", "fusion_channels"),
+    *("rednet_depths", "rednet_widths", "rednet_stem_channels", "rednet_kernel_size", "rednet_group_channels"),
+    *("vit_backbone_layers", "vit_backbone_channels", "vit_stem_channels"),
+    *("vit_hidden_size", "vit_num_layers", "vit_num_heads"),
 )
 _STATISTICS = ("image_mean", "image_std", "vit_image_mean", "vit_image_std")
 
@@ -35,57 +24,33 @@ class InvolViTConfig(PreTrainedConfig):
     RedNet-50 and R50 + ViT-B/16 side by side at 352 px.
 
     Args:
-        image_size (`int`, defaults to 352):
-            Height and width of `pixel_values` in pixels.
-        num_channels (`int`, defaults to 3):
-            Channels of `pixel_values`.
-        branches (`"fusion"`, `"rednet"` or `"vit"`, defaults to `"fusion"`):
-            Both branches fused, or one of them alone with its map going straight to the pooling.
-        rednet_depths (`tuple[int, ...]`, defaults to `(3, 4, 6, 3)`):
-            Bottlenecks of each RedNet stage.
-        rednet_widths (`tuple[int, ...]`, defaults to `(256, 512, 1024, 2048)`):
-            Output channels of each RedNet stage, multiples of `4 * rednet_group_channels`.
-        rednet_stem_channels (`int`, defaults to 64):
-            Output channels of the RedNet stem, a multiple of `2 * rednet_group_channels`.
-        rednet_kernel_size (`int`, defaults to 7):
-            Kernel size of the involutions in the bottlenecks, odd.
-        rednet_group_channels (`int`, defaults to 16):
-            Channels that share one involution kernel.
-        vit_backbone_layers (`tuple[int, ...]`, defaults to `(3, 4, 9)`):
-            Blocks of each ResNetV2 stage below the transformer.
-        vit_backbone_channels (`tuple[int, ...]`, defaults to `(256, 512, 1024)`):
-            Output channels of each ResNetV2 stage, multiples of 128.
-        vit_stem_channels (`int`, defaults to 64):
-            Output channels of the ResNetV2 stem, a multiple of 32.
-        vit_hidden_size (`int`, defaults to 768):
-            Width of the transformer.
-        vit_num_layers (`int`, defaults to 12):
-            Transformer layers.
-        vit_num_heads (`int`, defaults to 12):
-            Attention heads of each layer; divides `vit_hidden_size`.
-        vit_class_token (`bool`, defaults to `False`):
-            Whether a class token takes part in attention (the paper's equation 4 has none).
-        vit_dropout (`float`, defaults to 0.0):
-            Dropout rate inside the transformer.
-        vit_drop_path (`float`, defaults to 0.0):
-            Stochastic depth rate of the last transformer layer, growing linearly from 0.
-        vit_image_mean, vit_image_std (`tuple[float, ...]`, default to 0.5 a channel):
-            Mean and deviation that the transformer branch's weights expect; `pixel_values` are re-scaled for it.
-        image_mean, image_std (`tuple[float, ...]`, default to ImageNet's):
-            Mean and deviation with which the processor normalised `pixel_values`; RedNet's weights expect ImageNet's.
-        standardize_luminance (`bool`, defaults to `False`):
-            Whether both branches see only the brightness of each pixel, with mean 0 and deviation 1 over the image.
-            Colour, exposure and contrast then do not change the answer. Not for weights that were trained on colours.
-        fusion_grid (`int`, *optional*):
-            Height and width of the grid both maps are brought to; by default the transformer's.
-        fusion_channels (`int`, defaults to 1024):
-            Output channels of the 1x1 fusion convolution.
-        classifier_dropout (`float`, defaults to 0.1):
-            Dropout rate before the classification layer.
-        label_smoothing (`float`, defaults to 0.0):
-            Share of each target spread over all classes in the training loss.
-        class_weights (`list[float]`, *optional*):
-            Weight of each class in the loss, in the order of the labels.
+        image_size: Height and width of `pixel_values` in pixels.
+        num_channels: Channels of `pixel_values`.
+        branches: Both branches fused, or one of them alone with its map going straight to the pooling.
+        rednet_depths: Bottlenecks of each RedNet stage.
+        rednet_widths: Output channels of each RedNet stage, multiples of `4 * rednet_group_channels`.
+        rednet_stem_channels: Output channels of the RedNet stem, a multiple of `2 * rednet_group_channels`.
+        rednet_kernel_size: Kernel size of the involutions in the bottlenecks, odd.
+        rednet_group_channels: Channels that share one involution kernel.
+        vit_backbone_layers: Blocks of each ResNetV2 stage below the transformer.
+        vit_backbone_channels: Output channels of each ResNetV2 stage, multiples of 128.
+        vit_stem_channels: Output channels of the ResNetV2 stem, a multiple of 32.
+        vit_hidden_size: Width of the transformer.
+        vit_num_layers: Transformer layers.
+        vit_num_heads: Attention heads of each layer; divides `vit_hidden_size`.
+        vit_class_token: Whether a class token takes part in attention (the paper's equation 4 has none).
+        vit_dropout: Dropout rate inside the transformer.
+        vit_drop_path: Stochastic depth rate of the last transformer layer, growing linearly from 0.
+        vit_image_mean, vit_image_std: Mean and deviation that the transformer branch's weights expect; `pixel_values`
+            are re-scaled for it.
+        image_mean, image_std: Mean and deviation with which the processor normalised `pixel_values`; RedNet's weights
+            expect ImageNet's.
+        standardize_luminance: Whether both branches see only the brightness of each pixel, with mean 0 and deviation 1
+            over the image. Colour, exposure and contrast then do not change the answer. Not for weights that were
+            trained on colours.
+        fusion_grid: Height and width of the grid both maps are brought to; by default the transformer's.
+        fusion_channels: Output channels of the 1x1 fusion convolution.
+        classifier_dropout: Dropout rate before the classification layer.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or out of its range.
@@ -118,8 +83,6 @@ class InvolViTConfig(PreTrainedConfig):
     fusion_grid: int | None = None
     fusion_channels: int = 1024
     classifier_dropout: float | int = 0.1
-    label_smoothing: float | int = 0.0
-    class_weights: list[float] | tuple[float, ...] | None = None
 
     def __post_init__(self, **kwargs: object) -> None:
         if self.id2label is None and self.label2id is not None:
@@ -137,25 +100,27 @@ class InvolViTConfig(PreTrainedConfig):
 
     def validate_ranges(self) -> None:
         """Checks what the types cannot say; run by the base class after construction."""
-        for name in ("label_smoothing", "classifier_dropout", "vit_dropout", "vit_drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        for name, at_least in (("class_weights", 0), *((name, 1) for name in _COUNTS)):
+
+        def require(name: str, is_met: bool, rule: str) -> None:
+            if not is_met and getattr(self, name) is not None:
+                raise ValueError(f"{name} {rule}, got {getattr(self, name)}")
+
+        def values(name: str) -> list[float]:
             value = getattr(self, name)
-            if value is not None and min(_as_list(value), default=-1) < at_least:
-                raise ValueError(f"{name} must be at least {at_least}, got {value}")
+            return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+
+        for name in ("classifier_dropout", "vit_dropout", "vit_drop_path"):
+            require(name, 0 <= getattr(self, name) < 1, "must be at least 0 and below 1")
+        for name in _COUNTS:
+            require(name, min(values(name), default=0) >= 1, "must be at least 1")
         for name, length_of, length in (
             ("rednet_widths", "rednet_depths", len(self.rednet_depths)),
             ("vit_backbone_channels", "vit_backbone_layers", len(self.vit_backbone_layers)),
             *((name, "num_channels", self.num_channels) for name in _STATISTICS),
-            ("class_weights", "num_labels", self.num_labels),
         ):
-            value = getattr(self, name)
-            if value is not None and len(value) != length:
-                raise ValueError(f"{name} must have {length} values for this {length_of}, got {value}")
+            require(name, len(values(name)) == length, f"must have {length} values for this {length_of}")
         for name in ("image_std", "vit_image_std"):
-            if min(getattr(self, name)) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            require(name, min(values(name)) > 0, "must be above 0")
         for name, reason, divisor in (
             ("rednet_widths", "4 * rednet_group_channels", 4 * self.rednet_group_channels),
             ("rednet_stem_channels", "2 * rednet_group_channels", 2 * self.rednet_group_channels),
@@ -163,18 +128,11 @@ class InvolViTConfig(PreTrainedConfig):
             ("vit_stem_channels", "32 normalisation groups", 32),
             ("vit_hidden_size", "vit_num_heads", self.vit_num_heads),
         ):
-            if any(value % divisor for value in _as_list(getattr(self, name))):
-                raise ValueError(f"{name} must be a multiple of {divisor} ({reason}), got {getattr(self, name)}")
+            is_multiple = all(value % divisor == 0 for value in values(name))
+            require(name, is_multiple, f"must be a multiple of {divisor} ({reason})")
+        require("rednet_kernel_size", self.rednet_kernel_size % 2 == 1, "must be odd")
         if self.standardize_luminance and self.num_channels != 3:
             raise ValueError(f"standardize_luminance needs num_channels=3 (red, green, blue), got {self.num_channels}")
-        if self.rednet_kernel_size % 2 == 0:
-            raise ValueError(f"rednet_kernel_size must be odd, got {self.rednet_kernel_size}")
-
-
-def _as_list(value: float | list[float] | tuple[float, ...]) -> list[float]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 InvolViTConfig.register_for_auto_class()
-
-__all__ = ["LABELS", "InvolViTConfig"]

@@ -19,18 +19,7 @@ from torch import Tensor
 class HybridViT(VisionTransformer):
     """ResNetV2 stem and stages, 1x1 patch embedding, transformer encoder (equations 4 to 6 of the paper). Expects NCHW.
 
-    Args:
-        image_size: Height and width of the image in pixels; the position embeddings fix it.
-        backbone_layers: Blocks of each ResNetV2 stage; n stages divide the image by 2 ** (n + 1).
-        backbone_channels: Channels of each ResNetV2 stage, multiples of 128 (32 normalisation groups of a quarter).
-        stem_channels: Channels of the ResNetV2 stem, a multiple of 32.
-        embed_dim: Width of the transformer, a multiple of `num_heads`.
-        depth: Number of transformer layers.
-        num_heads: Attention heads of each layer.
-        class_token: Whether a class token is put before the patch tokens.
-        dropout: Dropout rate after the position embeddings and in the projections, 0 to 1.
-        drop_path: Stochastic depth rate of the last layer, 0 to 1, growing linearly from 0.
-        in_channels: Channels of the image.
+    The arguments are those of `InvolViTConfig` that begin with `vit_`, by timm's names.
     """
 
     def __init__(
@@ -80,14 +69,8 @@ class HybridViT(VisionTransformer):
         """Height and width of the token map."""
         return self.patch_embed.grid_size
 
-    @property
-    def gradient_checkpointing(self) -> bool:
-        """Whether the backward pass computes activations again instead of keeping them."""
-        return self.grad_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, enable: bool) -> None:
-        self.set_grad_checkpointing(enable)
+    # what transformers sets to have the backward pass compute activations again instead of keeping them
+    gradient_checkpointing = property(lambda self: self.grad_checkpointing, VisionTransformer.set_grad_checkpointing)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, image_size, image_size] -> [B, embed_dim, *grid_size], after the final LayerNorm."""

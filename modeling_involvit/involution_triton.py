@@ -49,7 +49,7 @@ def backward(grad_BChw: Tensor, x_BCHW: Tensor, weight_BGKKhw: Tensor, stride: i
     grad_x_BCHW = _empty_like(x_BCHW, *x_BCHW.shape)
     grad_weight_BNhw = _empty_like(weight_BNhw, *weight_BNhw.shape)
     kernel_size = weight_BGKKhw.shape[2]
-    _launch(_grad_x_kernel, grad_x_BCHW, weight_BNhw, grad_BChw, kernel_size, stride, programs_per_tile=stride**2)
+    _launch(_grad_x_kernel, grad_x_BCHW, weight_BNhw, grad_BChw, kernel_size, stride, parts=stride**2)
     _launch(_grad_weight_kernel, x_BCHW, grad_weight_BNhw, grad_BChw, kernel_size, stride)
     return grad_x_BCHW, grad_weight_BNhw.unflatten(1, weight_BGKKhw.shape[1:4])
 
@@ -61,13 +61,7 @@ def _empty_like(like_BChw: Tensor, *shape: int) -> Tensor:
 
 
 def _launch(
-    kernel: object,
-    x_BCHW: Tensor,
-    weight_BNhw: Tensor,
-    out_BChw: Tensor,
-    kernel_size: int,
-    stride: int,
-    programs_per_tile: int = 1,
+    kernel: object, x_BCHW: Tensor, weight_BNhw: Tensor, out_BChw: Tensor, kernel_size: int, stride: int, parts: int = 1
 ) -> None:
     """Runs a kernel on the operator's three tensors, or on their gradients in the same places."""
     if x_BCHW.numel() == 0:
@@ -76,8 +70,8 @@ def _launch(
     height, width = out_BChw.shape[2:]
     groups = weight_BNhw.shape[1] // kernel_size**2
     # One stride addresses the pixels. This copies where it cannot: not what is contiguous, channels_last or expanded.
-    x_BCP, weight_BNP, out_BCP = (t.flatten(2) for t in (x_BCHW, weight_BNhw, out_BChw))
-    channels_last = [t.stride(1) == 1 for t in (x_BCP, weight_BNP, out_BCP)]
+    tensors = [t.flatten(2) for t in (x_BCHW, weight_BNhw, out_BChw)]
+    channels_last = [t.stride(1) == 1 for t in tensors]
     # For the tuner alone: it measures again where the layout changes or the pixels double, not for each size.
     layout = sum(last << bit for bit, last in enumerate(channels_last))
     case = layout + 8 * (batch * groups * height * width).bit_length()
@@ -86,11 +80,11 @@ def _launch(
     taps = min(triton.next_power_of_2(kernel_size), MAX_TAPS) if together else 1
 
     def grid(config: dict[str, int]) -> tuple[int]:
-        return (batch * groups * triton.cdiv(height * width, config["TILE"] // taps) * programs_per_tile,)
+        return (batch * groups * triton.cdiv(height * width, config["TILE"] // taps) * parts,)
 
     with torch.cuda.device_of(x_BCHW):
         kernel[grid](
-            *(x_BCP, weight_BNP, out_BCP, *x_BCP.stride(), *weight_BNP.stride(), *out_BCP.stride()),
+            *(*tensors, *(step for t in tensors for step in t.stride())),
             *(groups, in_height, in_width, height, width, case),
             K=kernel_size,
             STRIDE=stride,
@@ -108,12 +102,12 @@ if triton is not None:
         triton.Config({"TILE": tile}, num_warps=num_warps)
         for tile, num_warps in ((64, 2), (128, 4), (256, 8), (512, 16), (64, 4), (128, 8))
     ]
-    _SIZES = ["groups", "in_height", "in_width", "height", "width", "case"]
 
     def _tuned(kernel: object) -> object:
         # The interpreter has no device to measure on. What was measured is kept on disk, so that the next process takes
         # the same tiles, with which its sums have the same order.
         configs = _CONFIGS[:1] if triton.knobs.runtime.interpret else _CONFIGS
+        kernel = triton.jit(kernel, do_not_specialize=["groups", "in_height", "in_width", "height", "width", "case"])
         return triton.autotune(configs, key=["case", "K", "STRIDE", "D", "TAPS"], cache_results=True)(kernel)
 
     @triton.jit
@@ -143,33 +137,13 @@ if triton is not None:
         return tl.load(row_DP[None, :, :] + (v_T * x_pixel)[:, None, None], mask=mask_TDP, other=0)
 
     @_tuned
-    @triton.jit(do_not_specialize=_SIZES)
     def _forward_kernel(
-        x_ptr,
-        weight_ptr,
-        out_ptr,
-        x_batch,
-        x_channel,
-        x_pixel,
-        weight_batch,
-        weight_tap,
-        weight_pixel,
-        out_batch,
-        out_channel,
-        out_pixel,
-        groups,
-        in_height,
-        in_width,
-        height,
-        width,
-        case,
-        K: tl.constexpr,
-        STRIDE: tl.constexpr,
-        D: tl.constexpr,
-        CHANNELS: tl.constexpr,
-        TAPS: tl.constexpr,
-        TILE: tl.constexpr,
-    ):
+        x_ptr, weight_ptr, out_ptr,
+        x_batch, x_channel, x_pixel, weight_batch, weight_tap, weight_pixel, out_batch, out_channel, out_pixel,
+        groups, in_height, in_width, height, width, case,
+        K: tl.constexpr, STRIDE: tl.constexpr, D: tl.constexpr,
+        CHANNELS: tl.constexpr, TAPS: tl.constexpr, TILE: tl.constexpr,
+    ):  # fmt: skip
         batch, group, p_P, i_P, j_P, _ = _locate(groups, height, width, TILE // TAPS, 1)
         top_P, left_P = i_P * STRIDE - K // 2, j_P * STRIDE - K // 2
         in_tile_P = p_P < height * width
@@ -187,44 +161,22 @@ if triton is not None:
                 for v in tl.static_range(0, K, TAPS):
                     v_T = v + tl.arange(0, TAPS)
                     n_T = group * (K * K) + u * K + v_T
-                    weight_TP = tl.load(
-                        _at(weight_ptr, batch, n_T[:, None], p_P[None, :], weight_batch, weight_tap, weight_pixel),
-                        mask=((K % TAPS == 0) | (v_T < K))[:, None] & in_tile_P[None, :],
-                        other=0,
-                    )
+                    in_window_TP = ((K % TAPS == 0) | (v_T < K))[:, None] & in_tile_P[None, :]
+                    at_TP = _at(weight_ptr, batch, n_T[:, None], p_P[None, :], weight_batch, weight_tap, weight_pixel)
+                    weight_TP = tl.load(at_TP, mask=in_window_TP, other=0)
                     x_TDP = _load_taps(corner_DP + u * row_step, in_rows_P, in_group_D, left_P, v_T, in_width, x_pixel)
                     sum_TDP += weight_TP.to(sum_type)[:, None, :] * x_TDP.to(sum_type)
             out_DP = _at(out_ptr, batch, c_D[:, None], p_P[None, :], out_batch, out_channel, out_pixel)
             tl.store(out_DP, tl.sum(sum_TDP, axis=0), mask=in_group_D[:, None] & in_tile_P[None, :])
 
     @_tuned
-    @triton.jit(do_not_specialize=_SIZES)
     def _grad_x_kernel(
-        x_ptr,
-        weight_ptr,
-        out_ptr,
-        x_batch,
-        x_channel,
-        x_pixel,
-        weight_batch,
-        weight_tap,
-        weight_pixel,
-        out_batch,
-        out_channel,
-        out_pixel,
-        groups,
-        in_height,
-        in_width,
-        height,
-        width,
-        case,
-        K: tl.constexpr,
-        STRIDE: tl.constexpr,
-        D: tl.constexpr,
-        CHANNELS: tl.constexpr,
-        TAPS: tl.constexpr,
-        TILE: tl.constexpr,
-    ):
+        x_ptr, weight_ptr, out_ptr,
+        x_batch, x_channel, x_pixel, weight_batch, weight_tap, weight_pixel, out_batch, out_channel, out_pixel,
+        groups, in_height, in_width, height, width, case,
+        K: tl.constexpr, STRIDE: tl.constexpr, D: tl.constexpr,
+        CHANNELS: tl.constexpr, TAPS: tl.constexpr, TILE: tl.constexpr,
+    ):  # fmt: skip
         # A stride splits the input into STRIDE * STRIDE grids of the output's size, each seen by positions of its own:
         # input row STRIDE * i + row lies under position u = first_u + STRIDE * a of the window of output row
         # i + first_i - a, for a = 0, 1, ...
@@ -251,11 +203,8 @@ if triton is not None:
                     # No column where v is past the window. (The interpreter takes no single truth value in a mask.)
                     mask_P = in_rows_P & (first_j_P >= b) & (first_j_P - b < tl.where(v < K, width, 0))
                     n = group * (K * K) + u * K + v
-                    weight_P = tl.load(
-                        _at(weight_ptr, batch, n, row_P - b, weight_batch, weight_tap, weight_pixel),
-                        mask=mask_P,
-                        other=0,
-                    )
+                    at_P = _at(weight_ptr, batch, n, row_P - b, weight_batch, weight_tap, weight_pixel)
+                    weight_P = tl.load(at_P, mask=mask_P, other=0)
                     mask_DP = in_group_D[:, None] & mask_P[None, :]
                     shifted_DP = tl.load(grad_DP - b * out_pixel, mask=mask_DP, other=0)
                     sum_DP += weight_P.to(sum_type)[None, :] * shifted_DP.to(sum_type)
@@ -264,33 +213,13 @@ if triton is not None:
             tl.store(grad_x_DP, sum_DP, mask=in_group_D[:, None] & in_tile_P[None, :])
 
     @_tuned
-    @triton.jit(do_not_specialize=_SIZES)
     def _grad_weight_kernel(
-        x_ptr,
-        weight_ptr,
-        out_ptr,
-        x_batch,
-        x_channel,
-        x_pixel,
-        weight_batch,
-        weight_tap,
-        weight_pixel,
-        out_batch,
-        out_channel,
-        out_pixel,
-        groups,
-        in_height,
-        in_width,
-        height,
-        width,
-        case,
-        K: tl.constexpr,
-        STRIDE: tl.constexpr,
-        D: tl.constexpr,
-        CHANNELS: tl.constexpr,
-        TAPS: tl.constexpr,
-        TILE: tl.constexpr,
-    ):
+        x_ptr, weight_ptr, out_ptr,
+        x_batch, x_channel, x_pixel, weight_batch, weight_tap, weight_pixel, out_batch, out_channel, out_pixel,
+        groups, in_height, in_width, height, width, case,
+        K: tl.constexpr, STRIDE: tl.constexpr, D: tl.constexpr,
+        CHANNELS: tl.constexpr, TAPS: tl.constexpr, TILE: tl.constexpr,
+    ):  # fmt: skip
         batch, group, p_P, i_P, j_P, _ = _locate(groups, height, width, TILE // TAPS, 1)
         top_P, left_P = i_P * STRIDE - K // 2, j_P * STRIDE - K // 2
         in_tile_P = p_P < height * width
@@ -317,7 +246,5 @@ if triton is not None:
                     x_TDP = _load_taps(corner_DP + u * row_step, in_rows_P, in_group_D, left_P, v_T, in_width, x_pixel)
                     sum_TP += tl.sum(grad_DP.to(sum_type)[None, :, :] * x_TDP.to(sum_type), axis=1)
                 n_T = group * (K * K) + u * K + v_T
-                grad_weight_TP = _at(
-                    weight_ptr, batch, n_T[:, None], p_P[None, :], weight_batch, weight_tap, weight_pixel
-                )
-                tl.store(grad_weight_TP, sum_TP, mask=((K % TAPS == 0) | (v_T < K))[:, None] & in_tile_P[None, :])
+                at_TP = _at(weight_ptr, batch, n_T[:, None], p_P[None, :], weight_batch, weight_tap, weight_pixel)
+                tl.store(at_TP, sum_TP, mask=((K % TAPS == 0) | (v_T < K))[:, None] & in_tile_P[None, :])

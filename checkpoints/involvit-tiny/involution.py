@@ -11,8 +11,10 @@ H and W of the input, h and w of the output.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +29,9 @@ from .involution_triton import forward as triton_forward
 from .involution_triton import is_available as triton_is_available
 
 # Each model repository on the Hub brings its own copy of this file. Two copies in one process must not register the
-# same operator twice (the second would free the first), so the namespace is the module's name.
-_NAMESPACE = re.sub(r"\W", "_", __name__)
+# same operator twice (the second would free the first), so the namespace is the module's name, in the letters that
+# torch allows: the name comes from that of a folder.
+_NAMESPACE = re.sub(r"\W", lambda sign: "_" if sign[0] == "." else f"_{ord(sign[0]):x}_", __name__, flags=re.ASCII)
 
 
 def involution(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
@@ -55,30 +58,23 @@ def involution(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
 
 def _check_arguments(x: Tensor, weight: Tensor, stride: int) -> None:
-    given = f"got x {list(x.shape)}, weight {list(weight.shape)}, stride {stride}"
-    if x.ndim != 4 or weight.ndim != 6:
-        raise ValueError(f"involution needs x [B, C, H, W] and weight [B, G, K, K, h, w]; {given}")
-    if stride < 1:
-        raise ValueError(f"involution needs a stride of at least 1; {given}")
-    batch, channels, height, width = x.shape
-    groups, kernel_size = weight.shape[1:3]
-    if groups == 0 or channels % groups:
-        raise ValueError(f"involution needs channels ({channels}) divisible by groups ({groups}); {given}")
-    if kernel_size % 2 == 0:
-        raise ValueError(f"involution needs an odd kernel_size, not {kernel_size}; {given}")
+    def require(is_met: bool, what: str) -> None:
+        if not is_met:
+            given = f"got x {list(x.shape)}, weight {list(weight.shape)}, stride {stride}"
+            raise ValueError(f"involution needs {what}; {given}")
+
+    require(x.ndim == 4 and weight.ndim == 6, "x [B, C, H, W] and weight [B, G, K, K, h, w]")
+    require(stride >= 1, "a stride of at least 1")
+    (batch, channels, height, width), (groups, kernel_size) = x.shape, weight.shape[1:3]
+    require(groups > 0 and channels % groups == 0, f"channels ({channels}) divisible by groups ({groups})")
+    require(kernel_size % 2 == 1, f"an odd kernel_size, not {kernel_size}")
     expected = [batch, groups, kernel_size, kernel_size, -(-height // stride), -(-width // stride)]
-    if list(weight.shape) != expected:
-        raise ValueError(f"involution needs weight {expected} for this x; {given}")
-    if x.dtype != weight.dtype or not x.is_floating_point():
-        raise ValueError(
-            f"involution needs one floating point type, not x {x.dtype} and weight {weight.dtype}; {given}"
-        )
+    require(list(weight.shape) == expected, f"weight {expected} for this x")
+    is_one_type = x.dtype == weight.dtype and x.is_floating_point()
+    require(is_one_type, f"one floating point type, not x {x.dtype} and weight {weight.dtype}")
 
 
-Kernels = tuple[Callable[[Tensor, Tensor, int], Tensor], Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]]
-
-
-def _backend_for(x: Tensor) -> Kernels:
+def _backend_for(x: Tensor) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]:
     """Chooses what computes the operator and its gradients: the one place where that is decided."""
     if x.device.type == "cpu" and numba_is_available():
         return numba_forward, numba_backward
@@ -87,20 +83,11 @@ def _backend_for(x: Tensor) -> Kernels:
     return _forward_by_views, _backward_by_views
 
 
-def _is_channels_last(tensor: Tensor) -> bool:
-    """Whether [B, ..., H, W] lies in memory as [B, H, W, ...] and not also as its shape says."""
-    return tensor.movedim((-2, -1), (1, 2)).is_contiguous() and not tensor.is_contiguous()
-
-
 def _in_format_of(reference: Tensor, tensor: Tensor) -> Tensor:
-    """Brings a result to channels last where the input that it belongs to is, else to contiguous."""
-    if _is_channels_last(reference):
+    """Brings a result [B, ..., H, W] to channels last where the input that it belongs to is, else to contiguous."""
+    if reference.movedim((-2, -1), (1, 2)).is_contiguous() and not reference.is_contiguous():
         return tensor.movedim((-2, -1), (1, 2)).contiguous().movedim((1, 2), (-2, -1))
     return tensor.contiguous()
-
-
-def _empty_in_format_of(reference: Tensor, shape: Sequence[int]) -> Tensor:
-    return _in_format_of(reference, reference.new_empty(shape))
 
 
 def _taps(padded_BGDHW: Tensor, weight_BGKKhw: Tensor, stride: int) -> Iterator[tuple[int, int, Tensor]]:
@@ -112,44 +99,35 @@ def _taps(padded_BGDHW: Tensor, weight_BGKKhw: Tensor, stride: int) -> Iterator[
             yield u, v, rows[..., v : v + (width - 1) * stride + 1 : stride]
 
 
-def _pad_and_group(x_BCHW: Tensor, groups: int, kernel_size: int) -> Tensor:
-    """Zero-pads by (K - 1) / 2 on each side and splits the channels: [B, G, D, H + K - 1, W + K - 1]."""
-    return F.pad(x_BCHW, [(kernel_size - 1) // 2] * 4).unflatten(1, (groups, -1))
-
-
-def _accumulation_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+def _padded_and_cast(x_BCHW: Tensor, weight_BGKKhw: Tensor) -> tuple[Tensor, Tensor]:
+    """Zero-pads x to [B, G, D, H + K - 1, W + K - 1], and brings both to the type that sums are accumulated in."""
+    groups, kernel_size = weight_BGKKhw.shape[1:3]
+    dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
+    padded_BCHW = F.pad(x_BCHW.to(dtype), [kernel_size // 2] * 4)
+    return padded_BCHW.unflatten(1, (groups, -1)), weight_BGKKhw.to(dtype)
 
 
 def _forward_by_views(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Accumulates over the K * K shifted views, and never makes the K * K times larger unfolded input."""
-    groups, kernel_size, _, height, width = weight.shape[1:]
-    compute_type = _accumulation_type(x.dtype)
-    padded_BGDHW = _pad_and_group(x.to(compute_type), groups, kernel_size)
-    weight_BGKKhw = weight.to(compute_type)
-    out_BGDhw = padded_BGDHW.new_zeros(*padded_BGDHW.shape[:3], height, width)
+    padded_BGDHW, weight_BGKKhw = _padded_and_cast(x, weight)
+    out_BGDhw = padded_BGDHW.new_zeros(*padded_BGDHW.shape[:3], *weight.shape[4:])
     for u, v, view_BGDhw in _taps(padded_BGDHW, weight, stride):
         out_BGDhw.addcmul_(view_BGDhw, weight_BGKKhw[:, :, None, u, v])
     return out_BGDhw.flatten(1, 2).to(x.dtype)
 
 
 def _backward_by_views(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    groups, kernel_size = weight.shape[1:3]
-    compute_type = _accumulation_type(x.dtype)
-    grad_BGDhw = grad.to(compute_type).unflatten(1, (groups, -1))
-    padded_BGDHW = _pad_and_group(x.to(compute_type), groups, kernel_size)
-    weight_BGKKhw = weight.to(compute_type)
+    padded_BGDHW, weight_BGKKhw = _padded_and_cast(x, weight)
+    grad_BGDhw = grad.to(padded_BGDHW.dtype).unflatten(1, (weight.shape[1], -1))
     grad_padded_BGDHW = torch.zeros_like(padded_BGDHW)
     grad_weight_BGKKhw = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    taps = _taps(padded_BGDHW, weight, stride)
-    grad_taps = _taps(grad_padded_BGDHW, weight, stride)
-    for (u, v, view_BGDhw), (_, _, grad_view_BGDhw) in zip(taps, grad_taps, strict=True):
+    for u, v, grad_view_BGDhw in _taps(grad_padded_BGDHW, weight, stride):
         grad_view_BGDhw.addcmul_(grad_BGDhw, weight_BGKKhw[:, :, None, u, v])
+    for u, v, view_BGDhw in _taps(padded_BGDHW, weight, stride):
         grad_weight_BGKKhw[:, :, u, v] = (grad_BGDhw * view_BGDhw).sum(dim=2)
-    padding = (kernel_size - 1) // 2
-    height, width = x.shape[2:]
-    grad_x_BGDHW = grad_padded_BGDHW[..., padding : padding + height, padding : padding + width]
-    return grad_x_BGDHW.flatten(1, 2).to(x.dtype), grad_weight_BGKKhw
+    padding = weight.shape[2] // 2
+    grad_x_BCHW = F.pad(grad_padded_BGDHW.flatten(1, 2), [-padding] * 4)
+    return grad_x_BCHW.to(x.dtype), grad_weight_BGKKhw
 
 
 @torch.library.custom_op(f"{_NAMESPACE}::involution", mutates_args=())
@@ -162,7 +140,7 @@ def _involution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 @_involution.register_fake
 def _(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     _check_arguments(x, weight, stride)
-    return _empty_in_format_of(x, (*x.shape[:2], *weight.shape[4:]))
+    return _in_format_of(x, x.new_empty(*x.shape[:2], *weight.shape[4:]))
 
 
 @torch.library.custom_op(f"{_NAMESPACE}::involution_backward", mutates_args=())
@@ -174,7 +152,7 @@ def _involution_backward(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -
 
 @_involution_backward.register_fake
 def _(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    return _empty_in_format_of(x, x.shape), _empty_in_format_of(weight, weight.shape)
+    return _in_format_of(x, x.new_empty(x.shape)), _in_format_of(weight, weight.new_empty(weight.shape))
 
 
 def _save_inputs(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
@@ -203,39 +181,18 @@ for _key in ("AutocastCPU", "AutocastCUDA"):
 
 @register_flop_formula(getattr(torch.ops, _NAMESPACE).involution)
 def _(x_shape: list[int], weight_shape: list[int], stride: int, *, out_shape: list[int], **kwargs: object) -> int:
-    batch, channels, height, width = out_shape
-    return 2 * weight_shape[2] * weight_shape[3] * batch * channels * height * width
+    return 2 * weight_shape[2] ** 2 * math.prod(out_shape)
 
 
 @register_flop_formula(getattr(torch.ops, _NAMESPACE).involution_backward)
 def _(grad_shape: list[int], x_shape: list[int], weight_shape: list[int], stride: int, **kwargs: object) -> int:
-    batch, channels, height, width = grad_shape
-    return 4 * weight_shape[2] * weight_shape[3] * batch * channels * height * width
+    return 2 * 2 * weight_shape[2] ** 2 * math.prod(grad_shape)
 
 
-class ConvNorm(nn.Module):
-    """Convolution without bias, BatchNorm, ReLU: expects and returns NCHW."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
-        return F.relu(self.bn(self.conv(x)))
-
-
-class KernelSpan(nn.Module):
-    """The 1x1 convolution W1 that spans the kernel, in a module of its own to carry the published tensor names."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in_channels, H, W] -> [B, out_channels, H, W]."""
-        return self.conv(x)
+def conv_norm(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias, BatchNorm, ReLU, by the names of the published tensors. Expects and returns NCHW."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(out_channels), relu=nn.ReLU()))
 
 
 class Involution2d(nn.Module):
@@ -261,20 +218,19 @@ class Involution2d(nn.Module):
     ) -> None:
         super().__init__()
         if channels % group_channels or channels % reduction_ratio:
+            given = f"channels {channels}, group_channels {group_channels}, reduction_ratio {reduction_ratio}"
             raise ValueError(
-                f"Involution2d needs channels divisible by group_channels and by reduction_ratio, "
-                f"got channels {channels}, group_channels {group_channels}, reduction_ratio {reduction_ratio}"
+                f"Involution2d needs channels divisible by group_channels and by reduction_ratio, got {given}"
             )
         if kernel_size % 2 == 0:
             raise ValueError(f"Involution2d needs an odd kernel_size, got {kernel_size}")
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.groups = channels // group_channels
-        self.conv1 = ConvNorm(channels, channels // reduction_ratio, 1)
-        self.conv2 = KernelSpan(channels // reduction_ratio, kernel_size**2 * self.groups)
+        self.kernel_size, self.stride, self.groups = kernel_size, stride, channels // group_channels
+        reduced = channels // reduction_ratio
+        self.conv1 = conv_norm(channels, reduced, 1)
+        self.conv2 = nn.Sequential(OrderedDict(conv=nn.Conv2d(reduced, self.groups * kernel_size**2, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, ceil(H / stride), ceil(W / stride)]."""
         pooled = x if self.stride == 1 else F.avg_pool2d(x, self.stride, ceil_mode=True)
-        weight = self.conv2(self.conv1(pooled))
+        weight = self.conv2(self.conv1(pooled))  # [B, G * K * K, h, w]
         return involution(x, weight.unflatten(1, (self.groups, self.kernel_size, self.kernel_size)), self.stride)

@@ -12,9 +12,13 @@ Tensors in another memory format are brought to channels last first.
 Tensor names carry their axes as in involution.py; T is K * K.
 """
 
+# ruff: noqa: ANN001, ANN002, ANN202 (the arguments of kernels get their types from Numba)
+
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -29,6 +33,9 @@ try:
 except ImportError:
     numba = None
 
+# One for the process: a model from the Hub brings a copy of this module.
+_ONE_AT_A_TIME = numba and vars(numba).setdefault("_involution_lock", threading.Lock())
+
 VECTOR_BYTES = 64  # of AVX-512; LLVM cuts such vectors up where the processor has shorter ones
 PIXELS = 8  # of a row at once: as many sums as keep the multipliers busy
 
@@ -39,16 +46,7 @@ def is_available() -> bool:
 
 
 def forward(x_BCHW: Tensor, weight_BGKKhw: Tensor, stride: int) -> Tensor:
-    """Applies the operator to tensors on the CPU; see `involution`.
-
-    Args:
-        x_BCHW: Input, of any floating point type; half precision is computed in float32.
-        weight_BGKKhw: Kernels in the type of x.
-        stride: Stride S.
-
-    Returns:
-        Channels-last tensor [B, C, h, w] in the type of x.
-    """
+    """Applies the operator to tensors on the CPU; see `involution`. The output [B, C, h, w] is channels last."""
     x_BHWC, weight_BhwGKK = _channels_last(x_BCHW), _channels_last(weight_BGKKhw)
     out_BhwC = x_BHWC.new_empty(*weight_BhwGKK.shape[:3], x_BHWC.shape[3])
     _run(_forward_rows, x_BHWC, weight_BhwGKK, out_BhwC, stride)
@@ -77,18 +75,19 @@ def _run(kernel: Callable, *arguments: Tensor | int) -> None:
     numba.set_num_threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != num_threads:  # both use OpenMP, whose number Numba sets when it starts its threads
         torch.set_num_threads(num_threads)
-    kernel(*(argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments))
+    # Numba's layer without OpenMP or TBB, the default of its wheels for macOS, aborts where two threads call it at once.
+    with _ONE_AT_A_TIME if numba.threading_layer() == "workqueue" else nullcontext():
+        kernel(*(argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments))
 
 
 def _compiled(function: Callable) -> Callable:
     """Compiles a kernel at its first call, and keeps the code for the next process where there is a folder for it."""
     if numba is None:
         return function
-    options = {"parallel": True, "nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no such folder
-        return numba.njit(**options)(function)
+    kernel = numba.njit(parallel=True, nogil=True, error_model="numpy")(function)
+    with suppress(RuntimeError):  # no such folder
+        kernel.enable_caching()
+    return kernel
 
 
 if numba is not None:
@@ -99,11 +98,10 @@ if numba is not None:
         def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any) -> None:
             self.builder = builder
             self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
-            self.element = context.get_value_type(dtype)
-            self.type = ir.VectorType(self.element, self.lanes)
-            self.mask = ir.VectorType(ir.IntType(1), self.lanes)
-            self.zero = ir.Constant(self.type, [0.0] * self.lanes)
-            self.alignment = ir.Constant(ir.IntType(32), dtype.bitwidth // 8)
+            self.type = ir.VectorType(context.get_value_type(dtype), self.lanes)
+            self.zero = self.type([0.0] * self.lanes)
+            self.all_lanes = ir.VectorType(ir.IntType(1), self.lanes)([1] * self.lanes)
+            self.alignment = ir.IntType(32)(dtype.bitwidth // 8)
             self.name = f"v{self.lanes}f{dtype.bitwidth}"
 
         def _call(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
@@ -124,27 +122,20 @@ if numba is not None:
             numbers = ir.Constant(ir.VectorType(count.type, self.lanes), list(range(self.lanes)))
             return self.builder.icmp_signed("<", numbers, self.splat(count))
 
-        def load(self, data: ir.Value, index: ir.Value, mask: ir.Value | None) -> ir.Value:
-            """data[index + l] in all lanes, or in those of the mask and 0 in the others."""
+        def load(self, data: ir.Value, index: ir.Value, mask: ir.Value) -> ir.Value:
+            """data[index + l] in the lanes l of the mask, and 0 in the others."""
             pointer = self.builder.gep(data, [index])
-            if mask is None:
-                value = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
-                value.align = self.alignment.constant
-                return value
             return self._call(f"llvm.masked.load.{self.name}.p0", self.type, pointer, self.alignment, mask, self.zero)
 
-        def store(self, value: ir.Value, data: ir.Value, index: ir.Value, mask: ir.Value | None) -> None:
-            """Writes data[index + l] in all lanes, or in those of the mask."""
+        def store(self, value: ir.Value, data: ir.Value, index: ir.Value, mask: ir.Value) -> None:
+            """Writes data[index + l] in the lanes l of the mask."""
             pointer = self.builder.gep(data, [index])
-            if mask is None:
-                store = self.builder.store(value, self.builder.bitcast(pointer, self.type.as_pointer()))
-                store.align = self.alignment.constant
-                return
             self._call(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), value, pointer, self.alignment, mask)
 
-        def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-            """a * b + c, rounded once."""
-            return self._call(f"llvm.fma.{self.name}", self.type, a, b, c)
+        def add_product(self, total: ir.Value, a: ir.Value, b: ir.Value) -> None:
+            """total += a * b, rounded once, where `total` is a pointer."""
+            product = self._call(f"llvm.fma.{self.name}", self.type, a, b, self.builder.load(total))
+            self.builder.store(product, total)
 
         def sums(self, vectors: list[ir.Value]) -> ir.Value:
             """The vector whose lane n is the sum over all lanes of the n-th of as many vectors as there are lanes."""
@@ -156,128 +147,107 @@ if numba is not None:
                 ]
             return vectors[0]
 
-    def _unpack(context: Any, builder: ir.IRBuilder, signature: Any, arguments: tuple) -> list[ir.Value]:
-        """Turns arrays into pointers to their data, and tuples into their items."""
-        values = []
-        for kind, value in zip(signature.args, arguments, strict=True):
-            if isinstance(kind, numba.types.Array):
-                value = context.make_array(kind)(context, builder, value).data
-            elif isinstance(kind, numba.types.BaseTuple):
-                value = cgutils.unpack_tuple(builder, value)
-            values.append(value)
-        return values
+    def _unpack(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> Any:
+        """Turns arrays into pointers to their data, and tuples into lists of their items."""
+        if isinstance(kind, numba.types.Array):
+            return context.make_array(kind)(context, builder, value).data
+        if isinstance(kind, numba.types.BaseTuple):
+            items = zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
+            return [_unpack(context, builder, *item) for item in items]
+        return value
 
-    def _sum_taps_of(is_at_edge: bool) -> Any:
-        @intrinsic
-        def sum_taps(typingctx, out, out_at, out_step, a, a_at, a_steps, b, b_at, b_steps, column, width, taps, lanes):  # noqa: ANN001, ANN202
-            """Sums a * b over taps, for PIXELS neighbouring pixels n and all channels l of a vector.
+    def _instructions(write: Callable) -> Any:
+        """Makes `write` a function of kernels: what it writes is there twice, for inside of the image and its edge."""
 
-            out[out_at + n * out_step + l] = sum over u < taps[0], v < taps[1] of
-            a[a_at + (u, v, n) . a_steps] * b[b_at + (u, v, n) . b_steps + l]. At an edge, those terms are left out
-            whose column[0] + (v, n) . column[1:3] is not in 0 .. width - 1, pixels are not written from n = column[3]
-            on, and channels not from l = lanes on.
-            """
-
-            def codegen(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-                out, out_at, out_step, a, a_at, a_steps, b, b_at, b_steps, column, width, taps, lanes = _unpack(
-                    context, builder, signature, arguments
-                )
-                vectors = _Vectors(context, builder, signature.args[0].dtype)
-                zero, one = (ir.Constant(width.type, value) for value in (0, 1))
-                numbers = [ir.Constant(width.type, n) for n in range(PIXELS)]
-                in_group = vectors.first_lanes(lanes) if is_at_edge else None
-
-                def at(start: ir.Value, *terms: tuple[ir.Value, ir.Value]) -> ir.Value:
-                    for number, step in terms:
-                        start = builder.add(start, builder.mul(number, step))
-                    return start
-
-                sums = [cgutils.alloca_once_value(builder, vectors.zero) for _ in numbers]
-                for total in sums:
-                    builder.store(vectors.zero, total)
-                with (
-                    cgutils.for_range_slice(builder, zero, taps[0], one) as (u, _),
-                    cgutils.for_range_slice(builder, zero, taps[1], one) as (v, _),
-                ):
-                    a_uv, b_uv = at(a_at, (u, a_steps[0]), (v, a_steps[1])), at(b_at, (u, b_steps[0]), (v, b_steps[1]))
-                    for n, total in zip(numbers, sums, strict=True):
-                        a_index, b_index, mask = a_uv, b_uv, in_group
-                        a_uv, b_uv = builder.add(a_uv, a_steps[2]), builder.add(b_uv, b_steps[2])
-                        if is_at_edge:
-                            inside = builder.icmp_unsigned("<", at(column[0], (v, column[1]), (n, column[2])), width)
-                            inside = builder.and_(inside, builder.icmp_signed("<", n, column[3]))
-                            a_index = builder.select(inside, a_index, zero)
-                            mask = builder.and_(mask, vectors.splat(inside))
-                        scale = builder.load(builder.gep(a, [a_index]))
-                        if is_at_edge:
-                            scale = builder.select(inside, scale, ir.Constant(vectors.element, 0.0))
-                        b_lanes = vectors.load(b, b_index, mask)
-                        builder.store(vectors.multiply_add(vectors.splat(scale), b_lanes, builder.load(total)), total)
-                for n, total in zip(numbers, sums, strict=True):
-                    mask = in_group
-                    if is_at_edge:
-                        mask = builder.and_(mask, vectors.splat(builder.icmp_signed("<", n, column[3])))
-                    vectors.store(builder.load(total), out, at(out_at, (n, out_step)), mask)
+        def typed(typingctx, is_inside, out, a, b, places, counts):
+            def codegen(context, builder, signature, arguments):
+                pairs = zip(signature.args, arguments, strict=True)
+                is_inside, *operands = (_unpack(context, builder, *pair) for pair in pairs)
+                vectors = _Vectors(context, builder, signature.args[1][0].dtype)
+                with builder.if_else(is_inside) as branches:
+                    for branch, at_edge in zip(branches, (False, True), strict=True):
+                        with branch:
+                            write(builder, vectors, at_edge, *operands)
                 return context.get_dummy_value()
 
-            kinds = (out, out_at, out_step, a, a_at, a_steps, b, b_at, b_steps, column, width, taps, lanes)
-            return numba.types.void(*kinds), codegen
+            return numba.types.void(is_inside, out, a, b, places, counts), codegen
 
-        return sum_taps
+        typed.__name__ = write.__name__
+        return intrinsic(typed)
 
-    _sum_taps, _sum_taps_at_edge = _sum_taps_of(False), _sum_taps_of(True)
+    @_instructions
+    def _sum_taps(builder, vectors, at_edge, out, a, b, columns, counts):
+        """Sums a * b over taps, for PIXELS neighbouring pixels n and all channels l of a vector.
 
-    def _sum_channels_of(is_at_edge: bool) -> Any:
-        @intrinsic
-        def sum_channels(typingctx, out, out_at, room, a, a_at, b, b_at, u, v, offset, first, corner, size, channels):  # noqa: ANN001, ANN202
-            """Sums a * b over the channels of a group, for as many taps t = first, first + 1 .. as a vector has lanes.
+        out[at + n * step + l] = sum over u, v of a[at + (u, v, n) . steps] * b[at + (u, v, n) . steps + l], where each
+        of the three has its own `at` and steps. At the edge, terms are left out whose column first + (v, n) . steps is
+        not in 0 .. width - 1, and nothing is written past the number of pixels or channels.
+        """
+        (out, out_at, out_step), (a, a_at, a_steps), (b, b_at, b_steps) = out, a, b
+        (first, v_step, n_step, width), (num_u, num_v, num_pixels, num_channels) = columns, counts
 
-            out[out_at + t - first] = sum over d < channels of a[a_at + d] * b[b_at + offset[t] + d]. At an edge it is 0
-            where row corner[0] + u[t] or column corner[1] + v[t] is outside the image of that size, and only the first
-            `room` are written.
-            """
+        def at(start, *terms):
+            for number, step in terms:
+                start = builder.add(start, builder.mul(number, step))
+            return start
 
-            def codegen(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-                out, out_at, room, a, a_at, b, b_at, u, v, offset, first, corner, size, channels = _unpack(
-                    context, builder, signature, arguments
-                )
-                vectors = _Vectors(context, builder, signature.args[0].dtype)
-                zero, lanes = (ir.Constant(room.type, value) for value in (0, vectors.lanes))
-                sums = [cgutils.alloca_once_value(builder, vectors.zero) for _ in range(vectors.lanes)]
-                indices, masks = [], []
-                for n, total in enumerate(sums):
-                    builder.store(vectors.zero, total)
-                    tap = builder.add(first, ir.Constant(room.type, n))
-                    indices.append(builder.add(b_at, builder.load(builder.gep(offset, [tap]))))
-                    if is_at_edge:
-                        inside = [
-                            builder.icmp_unsigned(
-                                "<", builder.add(start, builder.load(builder.gep(number, [tap]))), length
-                            )
-                            for start, number, length in zip(corner, (u, v), size, strict=True)
-                        ]
-                        masks.append(vectors.splat(builder.and_(*inside)))
-                with cgutils.for_range_slice(builder, zero, channels, lanes) as (d, _):
-                    in_group = vectors.first_lanes(builder.sub(channels, d)) if is_at_edge else None
-                    a_lanes = vectors.load(a, builder.add(a_at, d), in_group)
-                    for n, total in enumerate(sums):
-                        mask = builder.and_(in_group, masks[n]) if is_at_edge else in_group
-                        b_lanes = vectors.load(b, builder.add(indices[n], d), mask)
-                        builder.store(vectors.multiply_add(a_lanes, b_lanes, builder.load(total)), total)
-                result = vectors.sums([builder.load(total) for total in sums])
-                vectors.store(result, out, out_at, vectors.first_lanes(room) if is_at_edge else None)
-                return context.get_dummy_value()
+        def mask_of(is_pixel):
+            if not at_edge:
+                return vectors.all_lanes
+            return builder.and_(vectors.first_lanes(num_channels), vectors.splat(is_pixel))
 
-            kinds = (out, out_at, room, a, a_at, b, b_at, u, v, offset, first, corner, size, channels)
-            return numba.types.void(*kinds), codegen
+        numbers = [width.type(n) for n in range(PIXELS)]
+        sums = [cgutils.alloca_once_value(builder, vectors.zero) for _ in numbers]
+        written = [builder.icmp_signed("<", n, num_pixels) for n in numbers]
+        with cgutils.for_range(builder, num_u) as (u, _), cgutils.for_range(builder, num_v) as (v, _):
+            a_index, b_index = at(a_at, (u, a_steps[0]), (v, a_steps[1])), at(b_at, (u, b_steps[0]), (v, b_steps[1]))
+            for n, total, is_pixel in zip(numbers, sums, written, strict=True):
+                if at_edge:
+                    is_column = builder.icmp_unsigned("<", at(first, (v, v_step), (n, n_step)), width)
+                    is_pixel = builder.and_(is_pixel, is_column)
+                    scale = builder.load(builder.gep(a, [builder.select(is_pixel, a_index, width.type(0))]))
+                    scale = builder.select(is_pixel, scale, scale.type(0.0))
+                else:
+                    scale = builder.load(builder.gep(a, [a_index]))
+                vectors.add_product(total, vectors.splat(scale), vectors.load(b, b_index, mask_of(is_pixel)))
+                a_index, b_index = builder.add(a_index, a_steps[2]), builder.add(b_index, b_steps[2])
+        for n, total, is_pixel in zip(numbers, sums, written, strict=True):
+            vectors.store(builder.load(total), out, at(out_at, (n, out_step)), mask_of(is_pixel))
 
-        return sum_channels
+    @_instructions
+    def _sum_channels(builder, vectors, at_edge, out, a, b, window, counts):
+        """Sums a * b over the channels of a group, for as many taps t = first, first + 1 .. as a vector has lanes.
 
-    _sum_channels, _sum_channels_at_edge = _sum_channels_of(False), _sum_channels_of(True)
+        out[at + t - first] = sum over d of a[at + d] * b[at + offset[t] + d], where each of the three has its own `at`.
+        At the edge it is 0 where row top + u[t] or column left + v[t] is outside of the image, and nothing is written
+        past the number of taps.
+        """
+        (out, out_at), (a, a_at), (b, b_at) = out, a, b
+        (offset, u, v, first, top, left, height, width), (num_taps, num_channels) = window, counts
+
+        def at(table, tap):
+            return builder.load(builder.gep(table, [tap]))
+
+        def is_seen(tap):
+            row, column = builder.add(top, at(u, tap)), builder.add(left, at(v, tap))
+            return builder.and_(builder.icmp_unsigned("<", row, height), builder.icmp_unsigned("<", column, width))
+
+        sums = [cgutils.alloca_once_value(builder, vectors.zero) for _ in range(vectors.lanes)]
+        taps = [builder.add(first, first.type(n)) for n in range(vectors.lanes)]
+        indices = [builder.add(b_at, at(offset, tap)) for tap in taps]
+        seen = [vectors.splat(is_seen(tap)) if at_edge else vectors.all_lanes for tap in taps]
+        with cgutils.for_range_slice(builder, first.type(0), num_channels, first.type(vectors.lanes)) as (d, _):
+            in_group = vectors.first_lanes(builder.sub(num_channels, d)) if at_edge else vectors.all_lanes
+            a_lanes = vectors.load(a, builder.add(a_at, d), in_group)
+            for total, index, mask in zip(sums, indices, seen, strict=True):
+                b_lanes = vectors.load(b, builder.add(index, d), builder.and_(in_group, mask))
+                vectors.add_product(total, a_lanes, b_lanes)
+        result = vectors.sums([builder.load(total) for total in sums])
+        vectors.store(result, out, out_at, vectors.first_lanes(num_taps) if at_edge else vectors.all_lanes)
 
 
 @_compiled
-def _forward_rows(x, weight, out, S):  # noqa: ANN001, ANN202
+def _forward_rows(x, weight, out, S):
     B, H, W, C = x.shape
     h, w, G, K, _ = weight.shape[1:]
     T, D, padding, lanes = K * K, C // G, (K - 1) // 2, VECTOR_BYTES // x.itemsize
@@ -291,19 +261,18 @@ def _forward_rows(x, weight, out, S):  # noqa: ANN001, ANN202
             for g in range(G):
                 weight_at = ((row * w + j) * G + g) * T + u * K
                 for d in range(g * D, (g + 1) * D, lanes):
-                    tile = (
-                        *(out, (row * w + j) * C + d, C, weight, weight_at, (K, 1, G * T)),
-                        *(x, ((b * H + top + u) * W + left) * C + d, (W * C, C, S * C)),
-                        *((left, 1, S, w - j), W, (u_end - u, K), (g + 1) * D - d),
+                    _sum_taps(
+                        is_inside,
+                        (out, (row * w + j) * C + d, C),
+                        (weight, weight_at, (K, 1, G * T)),
+                        (x, ((b * H + top + u) * W + left) * C + d, (W * C, C, S * C)),
+                        (left, 1, S, W),
+                        (u_end - u, K, w - j, (g + 1) * D - d),
                     )
-                    if is_inside:
-                        _sum_taps(*tile)
-                    else:
-                        _sum_taps_at_edge(*tile)
 
 
 @_compiled
-def _grad_x_rows(grad, weight, grad_x, S):  # noqa: ANN001, ANN202
+def _grad_x_rows(grad, weight, grad_x, S):
     # Pixel y, x is under tap u, v of output pixel (y + padding - u) / S, (x + padding - v) / S where S divides both:
     # pixels of the same phase x mod S are under the same taps, so they are taken together.
     B, H, W, C = grad_x.shape
@@ -324,20 +293,18 @@ def _grad_x_rows(grad, weight, grad_x, S):  # noqa: ANN001, ANN202
                 for g in range(G):
                     weight_at = (((b * h + i) * w + j) * G + g) * T + u * K + v
                     for d in range(g * D, (g + 1) * D, lanes):
-                        tile = (
-                            *(grad_x, (row * W + phase + S * n) * C + d, S * C),
-                            *(weight, weight_at, (S * K - w * G * T, S - G * T, G * T)),
-                            *(grad, ((b * h + i) * w + j) * C + d, (-w * C, -C, C)),
-                            *((j, -1, 1, num_pixels - n), w, (num_u, num_v), (g + 1) * D - d),
+                        _sum_taps(
+                            is_inside,
+                            (grad_x, (row * W + phase + S * n) * C + d, S * C),
+                            (weight, weight_at, (S * K - w * G * T, S - G * T, G * T)),
+                            (grad, ((b * h + i) * w + j) * C + d, (-w * C, -C, C)),
+                            (j, -1, 1, w),
+                            (num_u, num_v, num_pixels - n, (g + 1) * D - d),
                         )
-                        if is_inside:
-                            _sum_taps(*tile)
-                        else:
-                            _sum_taps_at_edge(*tile)
 
 
 @_compiled
-def _grad_weight_rows(grad, x, grad_weight, S):  # noqa: ANN001, ANN202
+def _grad_weight_rows(grad, x, grad_weight, S):
     B, H, W, C = x.shape
     h, w, G, K, _ = grad_weight.shape[1:]
     T, D, padding, lanes = K * K, C // G, (K - 1) // 2, VECTOR_BYTES // x.itemsize
@@ -351,11 +318,11 @@ def _grad_weight_rows(grad, x, grad_weight, S):  # noqa: ANN001, ANN202
             is_inside = D % lanes == 0 and top >= 0 and top + K <= H and left >= 0 and left + K <= W
             for g in range(G):
                 for first in range(0, T, lanes):
-                    taps = (
-                        *(grad_weight, (pixel * G + g) * T + first, T - first, grad, pixel * C + g * D),
-                        *(x, ((b * H + top) * W + left) * C + g * D, u, v, offset, first, (top, left), (H, W), D),
+                    _sum_channels(
+                        is_inside and first + lanes <= T,
+                        (grad_weight, (pixel * G + g) * T + first),
+                        (grad, pixel * C + g * D),
+                        (x, ((b * H + top) * W + left) * C + g * D),
+                        (offset, u, v, first, top, left, H, W),
+                        (T - first, D),
                     )
-                    if is_inside and first + lanes <= T:
-                        _sum_channels(*taps)
-                    else:
-                        _sum_channels_at_edge(*taps)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from transformers.utils import can_return_tuple
 
 from .configuration_involvit import InvolViTConfig
 from .hybrid_vit import HybridViT
@@ -34,9 +35,7 @@ class InvolViTFusion(nn.Module):
     def forward(self, rednet_map: Tensor, vit_map: Tensor) -> Tensor:
         """[B, C1, h1, w1] and [B, C2, h2, w2] -> [B, out_channels, *grid_size]."""
         maps = [
-            F.interpolate(x, size=self.grid_size, mode="bilinear", align_corners=False)
-            if x.shape[2:] != self.grid_size
-            else x
+            x if x.shape[2:] == self.grid_size else F.interpolate(x, self.grid_size, mode="bilinear")
             for x in (rednet_map, vit_map)
         ]
         return F.relu(self.bn(self.conv(torch.cat(maps, dim=1))))
@@ -53,14 +52,23 @@ class InvolViTPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _no_split_modules = ["Bottleneck", "Block"]  # noqa: RUF012
 
+    def save_pretrained(self, *args: object, **kwargs: object) -> None:
+        """Saves as the base class does, but for a model that could not be loaded again.
+
+        Raises:
+            ValueError: If its BatchNorms are folded.
+        """
+        if any(getattr(module, "is_folded", False) for module in self.modules()):
+            raise ValueError("the model's BatchNorms are folded; save it before fold_batch_norms")
+        super().save_pretrained(*args, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=0.02)
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if isinstance(module, nn.Conv2d):
+                init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            else:
+                init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, HybridViT):
@@ -127,26 +135,24 @@ class InvolViTModel(InvolViTPreTrainedModel):
     def _standardized_luminance(self, pixel_values: Tensor) -> Tensor:
         """Undoes the processor's normalisation and leaves ITU-R BT.601's luma, standardised over each image."""
         config = self.config
+        pixel_values = pixel_values.to(torch.promote_types(pixel_values.dtype, torch.float32))
         channels = zip((0.299, 0.587, 0.114), pixel_values.unbind(1), config.image_mean, config.image_std, strict=True)
         luminance = sum(weight * (channel * std + mean) for weight, channel, mean, std in channels)
         variance, mean = torch.var_mean(luminance, dim=(1, 2), correction=0, keepdim=True)
         standardized = (luminance - mean) * torch.rsqrt(variance + 1e-6)  # a quarter of a grey level: flat stays flat
         return standardized.unsqueeze(1).expand_as(pixel_values)
 
+    @can_return_tuple
     def forward(
-        self,
-        pixel_values: Tensor,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs: object,
-    ) -> BaseModelOutputWithPooling | tuple[Tensor, ...]:
+        self, pixel_values: Tensor, output_hidden_states: bool | None = None, **kwargs: object
+    ) -> BaseModelOutputWithPooling:
         """Runs the branches and fuses their maps.
 
         Args:
             pixel_values: Images of shape [B, num_channels, image_size, image_size], normalised by `image_mean` and
                 `image_std`.
             output_hidden_states: Whether to return the maps in `hidden_states`.
-            return_dict: Whether to return an output class (the default) or a tuple.
+            **kwargs: `return_dict=False` for a tuple in place of an output class.
 
         Returns:
             `last_hidden_state` is the fused map [B, C, h, w] (or the branch's own), `pooler_output` its average [B, C],
@@ -155,14 +161,12 @@ class InvolViTModel(InvolViTPreTrainedModel):
         Raises:
             ValueError: If `pixel_values` do not have the configured channels and size.
         """
-        config = self.config
+        config, dtype = self.config, self.dtype
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        return_dict = config.return_dict if return_dict is None else return_dict
-        expected = (config.num_channels, config.image_size, config.image_size)
-        if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != expected:
-            raise ValueError(
-                f"pixel_values must be [B, {', '.join(map(str, expected))}], got {list(pixel_values.shape)}"
-            )
+        expected = [config.num_channels, config.image_size, config.image_size]
+        if pixel_values.ndim != 4 or list(pixel_values.shape[1:]) != expected:
+            shape = f"[B, {', '.join(map(str, expected))}]"
+            raise ValueError(f"pixel_values must be {shape}, got {list(pixel_values.shape)}")
 
         if config.standardize_luminance:
             pixel_values = vit_pixel_values = self._standardized_luminance(pixel_values)
@@ -170,17 +174,51 @@ class InvolViTModel(InvolViTPreTrainedModel):
             vit_pixel_values = self._rescale_for_vit(pixel_values)
         maps = []
         if self.rednet is not None:
-            maps.append(self.rednet(pixel_values))
+            maps.append(self.rednet(pixel_values.to(dtype)))
         if self.vit is not None:
-            maps.append(self.vit(vit_pixel_values))
+            maps.append(self.vit(vit_pixel_values.to(dtype)))
         if self.fusion is not None:
             maps.append(self.fusion(*maps))
-        output = BaseModelOutputWithPooling(
+        return BaseModelOutputWithPooling(
             last_hidden_state=maps[-1],
             pooler_output=maps[-1].mean(dim=(2, 3)),
             hidden_states=tuple(maps) if output_hidden_states else None,
         )
-        return output if return_dict else output.to_tuple()
+
+
+def classification_loss(
+    logits: Tensor, labels: Tensor, problem_type: str | None = None, num_items_in_batch: Tensor | float | None = None
+) -> Tensor:
+    """Returns the loss of transformers' own classifiers, a mean in float32, and takes soft targets as well.
+
+    Args:
+        logits: Scores of shape [B, C].
+        labels: By `problem_type`, for `"single_label_classification"` class ids [B], where -100 does not count, or
+            their probabilities [B, C], where a row of zeros does not (cross-entropy); for
+            `"multi_label_classification"` 0 to 1 for each class [B, C] (binary cross-entropy); for `"regression"`
+            targets [B] or [B, C] (squared error).
+        problem_type: By default regression for C = 1, else single-label for whole numbers and multi-label for others.
+        num_items_in_batch: What the summed loss is divided by: the number of entries in the labels of all
+            micro-batches of a step, -100 left out. By default those of this batch.
+    """
+    num_labels, logits = logits.shape[1], logits.float()
+    if problem_type is None and num_labels == 1:
+        problem_type = "regression"
+    if problem_type is None:
+        problem_type = "multi" if labels.is_floating_point() else "single"
+    if not problem_type.startswith("single"):
+        labels = labels.to(logits.dtype).view_as(logits)
+        compute = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
+        num_entries = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        return compute(logits, labels, reduction="sum") / num_entries
+    if labels.ndim == 2 and labels.shape[1] == num_labels:
+        labels = labels.to(logits.dtype)
+        # An image of soft targets has as many entries as there are classes.
+        num_images = labels.sum() if num_items_in_batch is None else num_items_in_batch / num_labels
+    else:
+        labels = labels.flatten()
+        num_images = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+    return F.cross_entropy(logits, labels, reduction="sum") / num_images
 
 
 class InvolViTForImageClassification(InvolViTPreTrainedModel):
@@ -197,80 +235,32 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
         self.classifier = nn.Linear(self.involvit.out_channels, config.num_labels)
         self.post_init()
 
-    def label_weight(self, labels: Tensor) -> Tensor:
-        """Returns what the mean loss of a batch divides by: the number of images, or the sum of their class weights.
-
-        Args:
-            labels: See `classification_loss`.
-
-        Returns:
-            Scalar in float32.
-        """
-        weights = self.config.class_weights or [1.0] * self.num_labels
-        weights = torch.tensor(weights, dtype=torch.float32, device=labels.device)
-        if labels.ndim == 2:
-            return (labels.float() @ weights).sum()
-        return (weights[labels.clamp(min=0)] * (labels >= 0)).sum()
-
-    def classification_loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | float | None) -> Tensor:
-        """Cross-entropy with the configured label smoothing and class weights.
-
-        Args:
-            logits: Scores of shape [B, num_labels].
-            labels: Class ids of shape [B], where -100 does not count, or their probabilities [B, num_labels], where a
-                row of zeros does not.
-            num_items_in_batch: What the summed loss is divided by: the sum of `label_weight` over all micro-batches of
-                a step. By default that of this batch: the loss is a mean.
-
-        Returns:
-            Scalar loss in float32.
-        """
-        weights = None if self.config.class_weights is None else logits.new_tensor(self.config.class_weights).float()
-        smoothing = self.config.label_smoothing
-        if num_items_in_batch is None:
-            num_items_in_batch = self.label_weight(labels)
-        if labels.ndim == 2:  # torch's own smoothing would make rows of zeros count
-            labels = labels.float()
-            labels = (1 - smoothing) * labels + smoothing / self.num_labels * labels.sum(dim=1, keepdim=True)
-            smoothing = 0.0
-        loss = F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum")
-        return loss / num_items_in_batch
-
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | float | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> ImageClassifierOutput | tuple[Tensor, ...]:
+    ) -> ImageClassifierOutput:
         """Scores the classes.
 
         Args:
-            pixel_values: Images of shape [B, num_channels, image_size, image_size], normalised by `image_mean` and
-                `image_std`.
-            labels: Class ids of shape [B], or their probabilities [B, num_labels]; the loss is computed where they are
-                given.
-            num_items_in_batch: See `classification_loss`.
-            output_hidden_states: Whether to return the branch maps and the fused map in `hidden_states`.
-            return_dict: Whether to return an output class (the default) or a tuple.
+            pixel_values: See `InvolViTModel.forward`, which also takes `kwargs`.
+            labels: See `classification_loss`; the loss is computed where they are given.
+            num_items_in_batch: See `classification_loss`; `Trainer` gives it.
+            **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
             `loss` where there are labels, `logits` [B, num_labels], `hidden_states` on demand.
-
-        Raises:
-            ValueError: If `pixel_values` do not have the configured channels and size.
         """
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        outputs = self.involvit(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
+        outputs = self.involvit(pixel_values, **kwargs, return_dict=True)
         logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None if labels is None else self.classification_loss(logits, labels, num_items_in_batch)
-        output = ImageClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
-        return output if return_dict else output.to_tuple()
+        loss = None
+        if labels is not None:
+            loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+        return ImageClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 
 InvolViTModel.register_for_auto_class("AutoModel")
 InvolViTForImageClassification.register_for_auto_class("AutoModelForImageClassification")
-
-__all__ = ["InvolViTForImageClassification", "InvolViTModel", "InvolViTPreTrainedModel"]

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -17,16 +17,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-from .involution import ConvNorm, Involution2d
+from .involution import Involution2d, conv_norm
 
 # Blocks of the four stages of the published networks, by their names' number.
-REDNET_DEPTHS: dict[int, tuple[int, ...]] = {
-    26: (1, 2, 4, 1),
-    38: (2, 3, 5, 2),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
+REDNET_DEPTHS = {26: (1, 2, 4, 1), 38: (2, 3, 5, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
 class Bottleneck(nn.Module):
@@ -46,9 +40,8 @@ class Bottleneck(nn.Module):
         self.bn3.starts_at_zero = True  # for who initialises it: the block starts as its shortcut
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-            )
+            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
@@ -95,22 +88,20 @@ class RedNet(nn.Module):
             )
         half = stem_channels // 2
         self.stem = nn.Sequential(
-            ConvNorm(in_channels, half, 3, stride=2),
+            conv_norm(in_channels, half, 3, stride=2),
             Involution2d(half, 3, group_channels=group_channels),
             nn.BatchNorm2d(half),
             nn.ReLU(),
-            ConvNorm(half, stem_channels, 3),
+            conv_norm(half, stem_channels, 3),
         )
-        self.stages: list[str] = []
+        self.stages = [f"layer{number}" for number in range(1, len(depths) + 1)]
         channels = stem_channels
-        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-            blocks = []
-            for block in range(depth):
-                stride = 2 if index > 0 and block == 0 else 1
-                blocks.append(Bottleneck(channels, width, stride, kernel_size, group_channels))
-                channels = width
-            self.stages.append(f"layer{index + 1}")
-            self.add_module(self.stages[-1], nn.Sequential(*blocks))
+        for stage, depth, width in zip(self.stages, depths, widths, strict=True):
+            stride = 1 if stage == "layer1" else 2
+            blocks = [Bottleneck(channels, width, stride, kernel_size, group_channels)]
+            blocks += [Bottleneck(width, width, 1, kernel_size, group_channels) for _ in range(depth - 1)]
+            self.add_module(stage, nn.Sequential(*blocks))
+            channels = width
         self.out_channels = channels
         self.fc = nn.Linear(channels, num_classes) if num_classes else None
         self.gradient_checkpointing = False
@@ -127,9 +118,12 @@ class RedNet(nn.Module):
         if x.device.type == "cpu":  # where convolutions and involutions are a third faster in this format
             x = x.contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(self.stem(x), 3, stride=2, padding=1)
-        for stage in self.stages:
-            for block in getattr(self, stage):
-                x = self._checkpointed(block, x) if self.gradient_checkpointing and self.training else block(x)
+        for block in (block for stage in self.stages for block in getattr(self, stage)):
+            if self.gradient_checkpointing and self.training:
+                contexts = nullcontext(), _frozen_running_statistics(block)
+                x = checkpoint(block, x, use_reentrant=False, context_fn=lambda contexts=contexts: contexts)
+            else:
+                x = block(x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,18 +131,11 @@ class RedNet(nn.Module):
         x = self.forward_features(x)
         return x if self.fc is None else self.fc(x.mean(dim=(2, 3)))
 
-    @staticmethod
-    def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
-        def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-            return nullcontext(), _frozen_running_statistics(block)
-
-        return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
-
 
 def fold_batch_norms(module: nn.Module) -> None:
     """Folds each BatchNorm into the convolution before it, in place: the same function in fewer passes, for inference.
 
-    The module no longer trains, nor do its tensors have the names that it is saved and loaded by.
+    The module no longer trains, nor do its tensors have the names by which it is loaded: saving it is refused.
 
     Args:
         module: A `RedNet` or a whole model, in evaluation mode.
@@ -163,6 +150,7 @@ def fold_batch_norms(module: nn.Module) -> None:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
+    module.is_folded = True
 
 
 @contextmanager

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dataset_script.data_arguments import SPLITS, add_data_arguments
 
 # What is imported here is imported whenever `involvit` answers; the libraries behind the commands take seconds.
+from ..console import positive
 from .study.plan import VARIANTS
 
 COMMANDS = ("evaluate", "robustness", "audit", "study")
 PARTS = ("validation", "test", "train", "all")
 
 
-def add_evaluation_commands(commands: Any, positive: Callable[[str], int]) -> None:
-    """Adds the commands to what `add_subparsers` returned; `positive` reads a whole number of at least 1."""
+def add_evaluation_commands(commands: Any) -> None:
+    """Adds the commands to what `add_subparsers` returned."""
     evaluate = commands.add_parser(
         "evaluate",
         help="report on one model, or on several side by side",

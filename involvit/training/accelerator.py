@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 
+import joblib
 import torch
 from accelerate import Accelerator
 
@@ -27,7 +28,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         if accelerator.mixed_precision == "fp16":  # accelerate would compute in float32
             raise ValueError("mixed_precision fp16 needs a GPU; on a CPU choose bf16 or no")
         # accelerate launch and torchrun set OMP_NUM_THREADS to 1
-        share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        share = joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         torch.set_num_threads(recipe.num_threads or max(share, 1))
     return accelerator
 

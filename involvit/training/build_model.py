@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
-import numpy as np
 from transformers import PreTrainedConfig
 
-from dataset_script import LABELS
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -19,16 +16,13 @@ from modeling_involvit import (
 from .recipe import Recipe
 
 
-def build_config(recipe: Recipe, train_rows: datasets.Dataset) -> InvolViTConfig:
-    """Builds the model's configuration, with class weights inverse to the classes' shares where asked.
+def build_config(recipe: Recipe) -> InvolViTConfig:
+    """Builds the model's configuration.
 
     Raises:
         ValueError: If the configuration that the run starts from is not of an InvolViT.
     """
-    fields = dict(recipe.model)
-    if recipe.class_balance == "loss":
-        counts = np.bincount(train_rows["label"], minlength=len(LABELS))
-        fields["class_weights"] = (counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)).tolist()
+    fields = {"problem_type": "single_label_classification", **recipe.model}
     if recipe.pretrained is None:
         return InvolViTConfig(**fields)
     try:

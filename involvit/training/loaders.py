@@ -57,6 +57,7 @@ def build_loaders(
         train_faces,
         recipe.batch_size,
         sampler=sampler,
+        drop_last=len(rows) > recipe.batch_size and len(rows) % recipe.batch_size == 1,  # BatchNorm needs two images
         persistent_workers=recipe.num_workers > 0,
         generator=torch.Generator(),
     )

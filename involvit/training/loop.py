@@ -22,6 +22,7 @@ from modeling_involvit import InvolViTImageProcessor
 from .batches import Batch, mark_padding, mix_batches
 from .build_model import build_config, build_model, parameter_groups
 from .loaders import build_loaders, load_faces
+from .loss import balancing_weights, label_weight, summed_cross_entropy
 from .measured_run import MeasuredRun, measure_run
 from .progress import Progress
 from .recipe import Recipe, write_recipe
@@ -49,7 +50,7 @@ class Run:
 
         with accelerator.local_main_process_first():  # which fills the cache for the others
             self.faces = load_faces(recipe)
-        config = build_config(recipe, self.faces["train"])
+        config = build_config(recipe)
         if accelerator.device.type == "cpu":  # where the backward pass of sdpa takes up to four times as long
             config._attn_implementation = "eager"
         self.processor = InvolViTImageProcessor(
@@ -60,6 +61,10 @@ class Run:
         self.order = torch.Generator()  # of the training images
         train_loader, eval_loaders = build_loaders(recipe, self.faces, self.processor, self.order)
 
+        self.class_weights = None
+        if recipe.class_balance == "loss":
+            labels = self.faces["train"]["label"][:]
+            self.class_weights = balancing_weights(labels, config.num_labels).to(accelerator.device)
         model = build_model(recipe, config)
         groups = parameter_groups(model, recipe)
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -147,14 +152,15 @@ class Run:
     def _train_step(self, window: list[Batch], step: int) -> float:
         """Takes one optimizer step on the mean loss over all images of the window on all processes, and returns it."""
         accelerator, model = self.accelerator, self.model
-        whole_model = accelerator.unwrap_model(model)
+        weights = self.class_weights
         # DDP averages gradients over processes, so each divides its sum by the mean of what they hold.
-        num_items = accelerator.reduce(sum(whole_model.label_weight(batch["labels"]) for batch in window), "mean")
+        divisor = accelerator.reduce(sum(label_weight(batch["labels"], weights) for batch in window), "mean")
         losses = []
         for batch in window:
             accelerator.sync_gradients = batch is window[-1]
             with contextlib.nullcontext() if accelerator.sync_gradients else accelerator.no_sync(model):
-                loss = model(batch["pixel_values"], labels=batch["labels"], num_items_in_batch=num_items).loss
+                logits = model(batch["pixel_values"]).logits
+                loss = summed_cross_entropy(logits, batch["labels"], weights, self.recipe.label_smoothing) / divisor
                 accelerator.backward(loss)
             losses.append(loss.detach())
         mean_loss = accelerator.reduce(torch.stack(losses).sum(), "mean").item()
@@ -175,7 +181,7 @@ class Run:
         if not accelerator.optimizer_step_was_skipped:
             self.scheduler.step()
         if self.average is not None:
-            self.average.update(whole_model, step=step)
+            self.average.update(accelerator.unwrap_model(model), step=step)
         return mean_loss
 
     def _evaluate(self) -> None:

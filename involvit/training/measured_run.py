@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import resource
+import contextlib
+import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +50,9 @@ def measure_run(run: Run) -> MeasuredRun | None:
         return None
     by_source = predicted.groupby("source", sort=False) if "source" in predicted else ()
     on_gpu = accelerator.device.type == "cuda"
-    peak_bytes = (
-        torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
     best = None if recipe.select_best is None else f"epoch {progress.best_epoch + 1}, by {recipe.select_best}"
     # A probability stands for a share of people where nothing moves the targets away from their votes.
-    is_moved = recipe.class_balance or model.config.class_weights or model.config.label_smoothing
-    is_moved = is_moved or recipe.mixup_alpha or recipe.cutmix_alpha
+    is_moved = recipe.class_balance or recipe.label_smoothing or recipe.mixup_alpha or recipe.cutmix_alpha
     details = {
         "evaluated_on": part,
         "images": {name: len(rows) for name, rows in faces.items()},
@@ -68,9 +65,19 @@ def measure_run(run: Run) -> MeasuredRun | None:
         "mixed_precision": accelerator.mixed_precision,
         "steps": progress.step,
         "training_images_per_s": progress.images / progress.seconds,
-        "peak_memory_gib": peak_bytes / 2**30,
+        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else _peak_memory_gib(),
         "recipe": public_recipe(asdict(recipe)),  # the whole is in recipe.yaml
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, timm, datasets)},
     }
     sources = {name: measure(rows, BOOTSTRAP_SAMPLES) for name, rows in by_source}
     return MeasuredRun(measure(predicted, BOOTSTRAP_SAMPLES), sources, progress.history, details)
+
+
+def _peak_memory_gib() -> float | None:
+    """Returns the most memory that this process ever held, or None on Windows, which has no such count."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
+    return None

@@ -12,7 +12,14 @@ from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenUnitInterval,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from modeling_involvit import InvolViTConfig
 
@@ -63,6 +70,7 @@ class Recipe:
         warmup_steps: Optimizer steps of linear warm-up.
         max_grad_norm: Norm to which gradients are clipped.
         class_balance: For uneven classes: draw rare ones more often (sampler) or give them more weight (loss).
+        label_smoothing: Share of each target that is spread over all classes.
         ema_decay: Decay of an exponential moving average of the weights, which is then what is evaluated and saved.
         select_best: Save the weights of the evaluation with the best value of this metric; by default the last ones.
         patience: Evaluations without a better select_best after which the run ends.
@@ -118,6 +126,7 @@ class Recipe:
     warmup_steps: NonNegativeInt = 0
     max_grad_norm: PositiveFloat | None = None
     class_balance: Literal["sampler", "loss"] | None = None
+    label_smoothing: ClosedUnitInterval = 0.0
     ema_decay: OpenUnitInterval | None = None
     select_best: Literal["accuracy", "macro_f1", "loss"] | None = None
     patience: PositiveInt | None = None

@@ -28,14 +28,10 @@ def agreement_with_people(
     """Asks how often single voters, and the model, agree with the others; see the results of `fer_report`.
 
     Args:
-        vote_counts: How many people gave each answer; one row per image, or `None`. The first `num_labels` answers are
-            the classes.
+        vote_counts: How many people gave each answer, the classes first; one row per image, or `None`.
         predictions: Class ids that the model answers, [N].
         references: Class ids of the majority, [N].
         num_labels: Number of classes.
-
-    Returns:
-        `num_voted`, the number of images with two or more people, and the means over them, where there are any.
 
     Raises:
         ValueError: If the rows are not one an image, or hold anything but whole numbers from 0 up.
@@ -69,9 +65,8 @@ def _checked_counts(
     given = {row: np.asarray(values) for row, values in enumerate(vote_counts) if values is not None}
     for row, values in given.items():
         if values.ndim != 1 or len(values) < num_labels:
-            raise ValueError(
-                f"vote_counts must be None or rows of {num_labels} or more; row {row} has shape {values.shape}"
-            )
+            wanted = f"None or rows of {num_labels} or more"
+            raise ValueError(f"vote_counts must be {wanted}; row {row} has shape {values.shape}")
         if not np.issubdtype(values.dtype, np.integer) or (values < 0).any():
             raise ValueError(f"vote_counts must be whole numbers from 0 up; row {row} is {values.tolist()}")
     voted = [row for row, values in given.items() if values.sum() >= 2]

@@ -29,7 +29,6 @@ def test_the_defaults_are_the_papers_model():
     }
     assert {name: getattr(config, name) for name in published} == published
     assert config.fusion_grid is None  # the transformer's 22 x 22
-    assert config.class_weights is None
 
 
 def test_the_labels_are_the_seven_expressions_in_their_order():
@@ -67,8 +66,6 @@ def test_a_saved_configuration_comes_back(tmp_path, tiny_config):
     config = tiny_config(
         branches="rednet",
         id2label={0: "calm", 1: "tense"},
-        class_weights=[1.0, 2.5],
-        label_smoothing=0.1,
         fusion_grid=5,
         vit_class_token=True,
     )
@@ -125,10 +122,6 @@ def test_the_saved_file_has_its_code_beside_it(tmp_path):
         ("fusion_grid", 0),
         ("fusion_channels", 0),
         ("classifier_dropout", 1.5),
-        ("label_smoothing", 1),
-        ("label_smoothing", float("nan")),
-        ("class_weights", [1.0, 2.0]),
-        ("class_weights", [1.0] * 6 + [-1.0]),
     ],
 )
 def test_a_bad_value_is_refused_by_its_fields_name(tiny_config, field, value):

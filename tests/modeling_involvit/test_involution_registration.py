@@ -97,10 +97,11 @@ def test_exports_as_one_node_with_a_free_batch_size():
     torch.testing.assert_close(program.module()(other), layer(other))
 
 
-def test_two_copies_of_the_files_work_side_by_side(tmp_path, monkeypatch):
+@pytest.mark.parametrize("names", [("repository_a", "repository_b"), ("modèle", "modéle"), ("笑い", "my faces (1)")])
+def test_two_copies_of_the_files_work_side_by_side_whatever_their_folders_are_called(names, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     copies = []
-    for name in ("repository_a", "repository_b"):
+    for name in names:
         (tmp_path / name).mkdir()
         for path in Path(modeling_involvit.__file__).parent.glob("involution*.py"):
             shutil.copy(path, tmp_path / name)

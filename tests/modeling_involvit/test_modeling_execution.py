@@ -60,10 +60,24 @@ def test_compiles_to_one_graph_for_inference(tiny_model, images):
 
 
 def test_compiles_to_one_graph_for_training(tiny_config, images):
-    model = randomize(InvolViTForImageClassification(tiny_config(classifier_dropout=0.0, label_smoothing=0.1))).train()
+    model = randomize(InvolViTForImageClassification(tiny_config(classifier_dropout=0.0))).train()
     reference = copy.deepcopy(model)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     compiled(images, labels=LABELS_OF_IMAGES).loss.backward()
     expected = gradients(reference, images, labels=LABELS_OF_IMAGES)
     assert_all_close({name: p.grad for name, p in model.named_parameters()}, expected, rtol=1e-3, atol=1e-5)
     assert_all_close(model.state_dict(), reference.state_dict())
+
+
+@pytest.mark.parametrize("standardize_luminance", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_takes_float32_pixels_as_a_vit_does(
+    tiny_config, images, dtype, standardize_luminance
+):
+    config = tiny_config(standardize_luminance=standardize_luminance)
+    model = randomize(InvolViTForImageClassification(config)).eval()
+    with torch.no_grad():
+        expected = model(images).logits
+        logits = model.to(dtype)(images).logits
+    assert logits.dtype == dtype
+    torch.testing.assert_close(logits.float(), expected, rtol=0.1, atol=0.1 * expected.abs().max().item())

@@ -1,90 +1,79 @@
-"""The loss by hand, and its gradients."""
+"""The loss against transformers' own, soft targets by hand, and gradients."""
 
 import pytest
 import torch
+from transformers import ViTConfig
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 
 from modeling_involvit import InvolViTForImageClassification
+from modeling_involvit.modeling_involvit import classification_loss
 
 from .involvit_reference import LABELS_OF_IMAGES, assert_all_close, gradients, randomize
 
-
-def cross_entropy(logits, labels, smoothing, class_weights):
-    """Sum over the images of the smoothed, weighted cross-entropy in float64, and the sum of their weights."""
-    log_probabilities = logits.double() - logits.double().logsumexp(dim=1, keepdim=True)
-    num_labels = logits.shape[1]
-    weights = [1.0] * num_labels if class_weights is None else class_weights
-    total = norm = 0.0
-    for row, label in zip(log_probabilities.tolist(), labels.tolist(), strict=True):
-        if label == -100:
-            continue
-        total -= (1 - smoothing) * weights[label] * row[label]
-        total -= smoothing / num_labels * sum(weight * value for weight, value in zip(weights, row, strict=True))
-        norm += weights[label]
-    return total, norm
+LOGITS = torch.linspace(-2, 3, 28).sin().reshape(4, 7) * 3
+VOTES = torch.tensor([[0.6, 0, 0, 0.4, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0], [0.0] * 7, [0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1]])
 
 
-@pytest.mark.parametrize("labels", [LABELS_OF_IMAGES, torch.tensor([2, -100, 5, 1])], ids=["all", "one ignored"])
-@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_the_cross_entropy_by_hand(tiny_config, images, smoothing, class_weights, labels):
-    config = tiny_config(label_smoothing=smoothing, class_weights=class_weights, branches="rednet")
-    model = randomize(InvolViTForImageClassification(config)).eval()
-    outputs = model(images, labels=labels)
-    total, norm = cross_entropy(outputs.logits, labels, smoothing, class_weights)
-    assert outputs.loss.item() == pytest.approx(total / norm, rel=1e-5)
-    summed = model(images, labels=labels, num_items_in_batch=torch.tensor(10.0)).loss
-    assert summed.item() == pytest.approx(total / 10, rel=1e-5)
+@pytest.mark.parametrize(
+    ("problem_type", "labels"),
+    [
+        (None, LABELS_OF_IMAGES),
+        ("single_label_classification", torch.tensor([2, -100, 5, 1])),
+        (None, (VOTES > 0.15).float()),
+        ("multi_label_classification", (VOTES > 0.15).float()),
+        ("regression", VOTES),
+    ],
+)
+def test_it_is_the_loss_of_transformers(problem_type, labels):
+    config = ViTConfig(num_labels=7, problem_type=problem_type)
+    expected = ForSequenceClassificationLoss(labels, LOGITS, config)
+    torch.testing.assert_close(classification_loss(LOGITS, labels, problem_type), expected)
 
 
-@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_on_votes_is_the_cross_entropy_by_hand_and_rows_of_zeros_do_not_count(
-    tiny_config, images, smoothing, class_weights
-):
-    config = tiny_config(label_smoothing=smoothing, class_weights=class_weights, branches="rednet")
-    model = randomize(InvolViTForImageClassification(config)).eval()
-    votes = torch.tensor(
-        [[0.6, 0, 0, 0.4, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0], [0.0] * 7, [0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1]]
-    )
-    outputs = model(images, labels=votes, num_items_in_batch=3)
-    log_probabilities = outputs.logits.double().log_softmax(dim=1)
-    weights = torch.ones(7) if class_weights is None else torch.tensor(class_weights)
-    expected = 0.0
-    for row in (0, 1, 3):
-        for label in range(7):
-            target = (1 - smoothing) * votes[row, label].item() + smoothing / 7
-            expected -= weights[label].item() * target * log_probabilities[row, label].item() / 3
-    assert outputs.loss.item() == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("problem_type", [None, "regression"])
+def test_of_one_score_it_is_the_squared_error_of_transformers(problem_type):
+    targets = torch.tensor([0.5, -1.0, 2.0, 0.0])
+    expected = ForSequenceClassificationLoss(targets, LOGITS[:, :1], ViTConfig(num_labels=1, problem_type=problem_type))
+    torch.testing.assert_close(classification_loss(LOGITS[:, :1], targets, problem_type), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
-@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
-def test_one_hot_rows_have_the_loss_of_their_class_ids(tiny_config, images, class_weights, dtype):
-    config = tiny_config(label_smoothing=0.1, class_weights=class_weights, branches="rednet")
-    model = randomize(InvolViTForImageClassification(config)).eval()
-    rows = torch.zeros(4, 7, dtype=dtype)
-    rows[torch.arange(3), torch.tensor([2, 5, 1])] = 1
-    expected = model(images, labels=torch.tensor([2, 5, 1, -100])).loss
-    torch.testing.assert_close(model(images, labels=rows).loss, expected)
+def test_of_soft_targets_it_is_the_cross_entropy_by_hand_and_rows_of_zeros_do_not_count():
+    log_probabilities = LOGITS.double() - LOGITS.double().logsumexp(dim=1, keepdim=True)
+    expected = sum(-(VOTES[row].double() * log_probabilities[row]).sum().item() for row in (0, 1, 3)) / 3
+    assert classification_loss(LOGITS, VOTES, "single_label_classification").item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5, 3.0, 1.5, 0.25, 4.0]], ids=["plain", "weighted"])
-def test_micro_batches_of_any_lengths_add_up_to_the_whole_batch(tiny_config, images, class_weights):
-    config = tiny_config(label_smoothing=0.1, class_weights=class_weights)
-    model = randomize(InvolViTForImageClassification(config)).eval()
+@pytest.mark.parametrize(
+    ("problem_type", "labels"),
+    [
+        ("single_label_classification", LABELS_OF_IMAGES),
+        ("single_label_classification", torch.tensor([2, -100, 5, 1])),
+        ("single_label_classification", VOTES[[0, 1, 3, 3]]),
+        ("multi_label_classification", (VOTES > 0.15).float()),
+        ("regression", VOTES),
+    ],
+)
+def test_micro_batches_divided_as_trainer_counts_them_add_up_to_the_whole_batch(problem_type, labels):
+    num_items = labels.ne(-100).sum()  # transformers.Trainer._get_num_items_in_batch
+    parts = [slice(0, 3), slice(3, 4)]
+    loss = sum(classification_loss(LOGITS[part], labels[part], problem_type, num_items) for part in parts)
+    torch.testing.assert_close(loss, classification_loss(LOGITS, labels, problem_type))
+
+
+def test_the_model_uses_the_loss_that_its_config_names(tiny_config, images):
+    for problem_type, labels in (("multi_label_classification", (VOTES > 0.15).float()), (None, LABELS_OF_IMAGES)):
+        config = tiny_config(branches="rednet", problem_type=problem_type)
+        outputs = randomize(InvolViTForImageClassification(config)).eval()(images, labels=labels)
+        torch.testing.assert_close(outputs.loss, classification_loss(outputs.logits, labels, problem_type))
+
+
+def test_gradients_of_micro_batches_add_up_to_those_of_the_whole_batch(tiny_model, images):
     labels = LABELS_OF_IMAGES
-    whole_loss, whole = model(images, labels=labels).loss, gradients(model, images, labels=labels)
-    weights = torch.ones(7) if class_weights is None else torch.tensor(class_weights)
-    num_items = weights[labels].sum()
-    assert model.label_weight(torch.tensor([*labels, -100])) == num_items
-    model.zero_grad()
-    loss = 0
+    whole = gradients(tiny_model, images, labels=labels)
+    tiny_model.zero_grad()
     for part in (slice(0, 3), slice(3, 4)):
-        micro = model(images[part], labels=labels[part], num_items_in_batch=num_items).loss
-        micro.backward()
-        loss += micro.detach()
-    torch.testing.assert_close(loss, whole_loss.detach())
-    assert_all_close({name: p.grad for name, p in model.named_parameters()}, whole, rtol=1e-3, atol=1e-5)
+        tiny_model(images[part], labels=labels[part], num_items_in_batch=torch.tensor(4)).loss.backward()
+    assert_all_close({name: p.grad for name, p in tiny_model.named_parameters()}, whole, rtol=1e-3, atol=1e-5)
 
 
 def test_the_loss_is_float32_whatever_the_logits_type(tiny_model, images):
@@ -98,3 +87,20 @@ def test_every_parameter_gets_a_gradient(tiny_model, images):
         n for n, grad in gradients(tiny_model.train(), images, labels=LABELS_OF_IMAGES).items() if not grad.any()
     ]
     assert untouched == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_labels": 5},
+        {"id2label": {0: "calm", 1: "tense"}},
+        {"id2label": {index: str(index) for index in range(7)}},
+    ],
+)
+def test_it_is_fine_tuned_on_other_classes_in_the_usual_way(tiny_model, images, tmp_path, changes):
+    tiny_model.save_pretrained(tmp_path)
+    model = InvolViTForImageClassification.from_pretrained(tmp_path, **changes, ignore_mismatched_sizes=True)
+    num_labels = changes.get("num_labels") or len(changes["id2label"])
+    outputs = model(images, labels=torch.arange(4) % num_labels)
+    assert outputs.logits.shape == (4, num_labels)
+    assert outputs.loss.isfinite()

@@ -275,6 +275,15 @@ def test_folded_batch_norms_leave_the_function_as_it_was():
     assert all(name.endswith("bn2") or name == "involvit.rednet.stem.2" for name in left)
 
 
+@pytest.mark.parametrize("part", ["", "involvit.rednet"])
+def test_a_model_with_folded_batch_norms_is_not_saved(tmp_path, part):
+    model = InvolViTForImageClassification(InvolViTConfig(**TINY)).eval()
+    fold_batch_norms(model.get_submodule(part))
+    with pytest.raises(ValueError, match="save it before fold_batch_norms"):
+        model.save_pretrained(tmp_path / "folded")
+    assert not (tmp_path / "folded").exists()
+
+
 def test_batch_norms_of_a_model_in_training_are_not_folded():
     with pytest.raises(ValueError, match=r"call eval\(\) on the model first"):
         fold_batch_norms(RedNet((1,), (64,)))

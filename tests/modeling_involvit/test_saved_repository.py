@@ -27,7 +27,7 @@ STRANGER = Path(__file__).with_name("stranger.py")
 def visit(tmp_path_factory):
     """What the stranger's process got from the folder, beside what this process expects."""
     root = tmp_path_factory.mktemp("stranger")
-    repository, copy, elsewhere = root / "tiny-model", root / "saved-again", root / "elsewhere"
+    repository, copy, elsewhere = root / "modèle, 笑い", root / "saved-again", root / "elsewhere"
     elsewhere.mkdir()
     model = randomize(InvolViTForImageClassification(InvolViTConfig(**TINY))).eval()
     processor = InvolViTImageProcessor(size={"height": 64, "width": 64})

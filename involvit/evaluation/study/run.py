@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import torch
 import yaml
 from tqdm.auto import tqdm
@@ -141,7 +142,7 @@ def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, j
         except BaseException:
             for _, process in running.values():
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGINT)
+                    os.killpg(process.pid, signal.SIGINT) if hasattr(os, "killpg") else process.terminate()  # Windows
             for _, process in running.values():
                 process.wait()
             raise
@@ -154,7 +155,7 @@ def _start(run: Run, flags: Sequence[str], recipe: Recipe, place: int, jobs: int
     folder = Path(recipe.output_dir) / run.folder
     threads, environment, launch_flags = recipe.num_threads, dict(os.environ), []
     if jobs > 1:
-        threads = threads or max(len(os.sched_getaffinity(0)) // jobs, 1)
+        threads = threads or max(joblib.cpu_count() // jobs, 1)
         launch_flags = ["--num_processes=1"]
         chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = chosen.split(",") if chosen else [str(index) for index in range(torch.cuda.device_count())]

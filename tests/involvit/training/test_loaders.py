@@ -22,6 +22,12 @@ def test_class_balance_by_sampler_draws_each_class_as_often():
     assert np.bincount(drawn) / 1000 == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
+@pytest.mark.parametrize(("images", "batches"), [(41, [20, 20]), (40, [20, 20]), (42, [20, 20, 2]), (1, [1])])
+def test_no_batch_after_others_has_one_image_on_which_batch_norm_fails(images, batches):
+    loader = train_loader([0] * images, None, torch.Generator(), batch_size=20, num_workers=0)
+    assert [len(batch) for batch in loader.batch_sampler] == batches
+
+
 class IgnoresCtrlC:
     """A processor that says whether the process it works in ignores Ctrl-C."""
 

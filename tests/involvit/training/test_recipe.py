@@ -108,7 +108,7 @@ def test_the_paper_recipe_is_the_paper_to_the_letter():
     assert (recipe.learning_rate, recipe.weight_decay, recipe.lr_power, recipe.warmup_steps) == (5e-4, 5e-4, 0.9, 0)
     assert [name for item in recipe.augmentation for name in item] == ["Affine", "RGBShift", "RandomBrightnessContrast"]
     assert (recipe.split, recipe.validation_fraction) == ("random", 0.1)
-    assert (recipe.class_balance, recipe.ema_decay, recipe.max_grad_norm, config.label_smoothing) == (
+    assert (recipe.class_balance, recipe.ema_decay, recipe.max_grad_norm, recipe.label_smoothing) == (
         None,
         None,
         None,

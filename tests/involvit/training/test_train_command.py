@@ -18,7 +18,7 @@ from .training_runs import ROOT, FailedRunError, assert_equal_weights, start
     [
         ({"data": "nowhere.zip"}, "nowhere.zip"),
         ({"model": {"branches": "both"}}, "branches"),
-        ({"model": {"label_smoothing": 2}}, "label_smoothing"),
+        ({"model": {"classifier_dropout": 2}}, "classifier_dropout"),
         ({"model": {"branches": "vit"}, "frozen": ["rednet"]}, "rednet"),
         ({"rednet_checkpoint": "nowhere.pth"}, "nowhere.pth"),
         ({"pretrained": "nowhere/model"}, "nowhere/model"),

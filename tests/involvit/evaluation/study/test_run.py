@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pytest
 import torch
 import yaml
@@ -167,7 +168,7 @@ def test_mistakes_end_before_anything_is_written(config, tmp_path, changes, mess
 
 def test_runs_at_once_share_cores_and_gpus(config, tmp_path, fake, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     go(config, tmp_path / "out", jobs=4)
     logs = {path.read_text() for path in (tmp_path / "out" / "runs").glob("*/*/*.log")}
     assert logs == {"threads 2 gpu 4\n", "threads 2 gpu 6\n"}

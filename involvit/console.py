@@ -1,0 +1,69 @@
+"""What the command lines have in common: one line for an error, exit statuses, output that every terminal takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+DONE, FAULT, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends on a mistake with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the line and ends the program."""
+        self.exit(MISTAKE, f"error: {one_line(message)} (see {self.prog} --help)\n")
+
+
+def positive(text: str) -> int:
+    """Reads a whole number of at least 1, as a type of argparse."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def one_line(error: object) -> str:
+    """Returns the text of an error on one line; of one that comes from a loader's worker, without its traceback."""
+    text = str(error).strip()
+    return " ".join((text.splitlines()[-1] if "Traceback (most" in text else text).split())
+
+
+def run_command(command: Callable[[], int], interrupted: str = "interrupted") -> int:
+    """Runs a command, and says in one line on stderr why it ended early.
+
+    With the environment variable INVOLVIT_DEBUG set, an error shows its traceback.
+
+    Args:
+        command: Returns the exit status.
+        interrupted: What to say after Ctrl-C.
+
+    Returns:
+        The command's status, or 1 after a fault of the program, 2 after an error that the user can mend (ValueError,
+        OSError, ImportError), 130 after Ctrl-C, 141 if the reader of the output, such as `head`, has closed it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # file names may hold what the terminal's encoding has no sign for
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        return PIPE_CLOSED
+    except Exception as error:
+        if os.environ.get("INVOLVIT_DEBUG"):
+            raise
+        if isinstance(error, ValueError | OSError | ImportError):
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return MISTAKE
+        text = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+        print(f"error: {text} (INVOLVIT_DEBUG=1 shows where)", file=sys.stderr)
+        return FAULT

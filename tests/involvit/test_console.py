@@ -1,0 +1,79 @@
+"""How commands end, in this process or, for what belongs to a process, in one of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from involvit.console import Parser, positive, run_command
+
+ROOT = Path(__file__).parents[2]
+WORKER_ERROR = """Caught ValueError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "loop.py", line 1, in <module>
+ValueError: face.png cannot be read"""
+
+
+def raises(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ValueError("no such\nthing"), 2, "error: no such thing"),
+        (FileNotFoundError(2, "No such file", "x.png"), 2, "error: [Errno 2] No such file: 'x.png'"),
+        (ValueError(WORKER_ERROR), 2, "error: ValueError: face.png cannot be read"),
+        (RuntimeError("out of memory"), 1, "error: RuntimeError: out of memory (INVOLVIT_DEBUG=1 shows where)"),
+        (KeyError("x"), 1, "error: KeyError: 'x' (INVOLVIT_DEBUG=1 shows where)"),
+        (AssertionError(), 1, "error: AssertionError (INVOLVIT_DEBUG=1 shows where)"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_whatever_ends_a_command_is_one_line(error, status, line, capsys):
+    assert run_command(raises(error)) == status
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x")])
+def test_a_variable_asks_for_the_traceback(error, monkeypatch):
+    monkeypatch.setenv("INVOLVIT_DEBUG", "1")
+    with pytest.raises(type(error)):
+        run_command(raises(error))
+
+
+def run(code, **options):
+    code = f"import sys; from involvit.console import run_command; sys.exit(run_command(lambda: {code}))"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_what_the_terminal_has_no_sign_for_is_escaped(encoding):
+    process = run("print('\\u7b11.png: Happy')", env={**os.environ, "PYTHONIOENCODING": encoding})
+    out, err = process.communicate()
+    assert (process.returncode, out.strip(), err) == (0, rb"\u7b11.png: Happy", b"")
+
+
+def test_nothing_is_said_when_the_reader_of_the_output_has_seen_enough():
+    process = run("[print('x' * 1000) for _ in range(10**4)] and 0")
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_a_mistake_in_the_words_is_one_line(capsys):
+    parser = Parser(prog="involvit")
+    parser.add_argument("--jobs", type=positive)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(["--jobs", "0"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: argument --jobs: '0' is not a whole number of at least 1 (see involvit --help)\n"
+    )

@@ -1,0 +1,28 @@
+"""Several threads at once, on the layer of Numba that allows one: in a process of its own, which would abort."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import threading, torch
+from modeling_involvit import involution
+x, weight = torch.randn(1, 32, 24, 24), torch.randn(1, 2, 7, 7, 24, 24)
+expected = involution(x, weight)
+def call():
+    for _ in range(300):
+        assert torch.equal(involution(x, weight), expected)
+threads = [threading.Thread(target=call) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+import numba
+print(numba.threading_layer())
+"""
+
+
+def test_four_threads_compute_at_once_on_numbas_own_layer():
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
+    result = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "workqueue\n", "")
