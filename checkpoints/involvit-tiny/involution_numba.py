@@ -75,7 +75,7 @@ def _run(kernel: Callable, *arguments: Tensor | int) -> None:
     numba.set_num_threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != num_threads:  # both use OpenMP, whose number Numba sets when it starts its threads
         torch.set_num_threads(num_threads)
-    # Numba's layer without OpenMP or TBB, the default of its wheels for macOS, aborts where two threads call it at once.
+    # Numba's own layer, the default of its wheels for macOS, aborts the process when two threads call it at once.
     with _ONE_AT_A_TIME if numba.threading_layer() == "workqueue" else nullcontext():
         kernel(*(argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments))
 
