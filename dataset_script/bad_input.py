@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from PIL import Image
-
-from involvit.files import IMAGE_FORMATS
+from involvit.files import printable
 
 from .data_arguments import ON_ERROR
 
-MAX_PIXELS = 64 * 2**20
 MAX_FILE_BYTES = 256 * 2**20
 
 
@@ -49,6 +44,7 @@ class BadInput:
         Raises:
             ValueError: With `on_error="stop"`.
         """
+        name = printable(name)
         if self.on_error == "stop":
             raise ValueError(
                 f"{self.source}: {name} {problem}. Repair or remove it, or leave out all such input with on_error=skip."
@@ -76,35 +72,3 @@ class BadInput:
     def _votes(self) -> list[str]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.unclear.items()))
         return [f"left out {self.unclear.total():,} images because of their votes: {kinds}"] if kinds else []
-
-
-def image_size(data: bytes) -> tuple[int, int] | None:
-    """Returns the width and height that an encoded image's header claims; None if it cannot be read."""
-    # Of a size that is too large Pillow may warn, but `image_problem` is where it is refused. And what a decoder raises
-    # on broken bytes is not limited to a few types.
-    with suppress(Exception), warnings.catch_warnings(action="ignore"):
-        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).size
-    return None
-
-
-def image_problem(data: bytes) -> str | None:
-    """Returns what is wrong with an encoded image, or None if it decodes to the last pixel.
-
-    The problem is worded for `BadInput.add`. The size in the header is checked before anything is decoded.
-    """
-    if not data:
-        return "is empty (0 bytes)"
-    try:
-        with warnings.catch_warnings(action="ignore"):  # a size that Pillow merely warns of is refused below
-            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return f"has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed"
-            image.load()
-    except Image.DecompressionBombError:
-        return f"has more than the {MAX_PIXELS:,} pixels allowed"
-    except Image.UnidentifiedImageError:
-        return "is not an image"
-    except Exception as error:  # what a decoder raises on broken bytes is not limited to a few types
-        return f"is truncated or damaged ({error})"
-    return None

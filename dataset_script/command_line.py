@@ -12,14 +12,14 @@ import argparse
 import inspect
 import logging
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tqdm.auto import tqdm
 
-from involvit.files import whole_file, whole_folder
+from involvit.console import DONE, Parser, run_command
+from involvit.files import printable, whole_file, whole_folder
 
 from .data_arguments import add_data_arguments
 from .duplicates import find_duplicates
@@ -30,14 +30,9 @@ from .parquet_repo import CONTENT, write_parquet_repo
 from .rendered.rendered_faces import contact_sheet, rendered_faces
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kind = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog="python -m dataset_script", description=__doc__, formatter_class=kind)
+    parser = Parser(prog="python -m dataset_script", description=__doc__, formatter_class=kind)
     commands = parser.add_subparsers(dest="command", required=True)
 
     build = commands.add_parser("build", help="write Parquet shards and a data set card")
@@ -112,7 +107,7 @@ def report_duplicates(**load_arguments: Any) -> None:
     """Prints each pair of images in different parts that are exact or near duplicates."""
     for pair in (pairs := find_duplicates(load_fer_dataset(**load_arguments))):
         kind = "exact" if pair.exact else f"near ({pair.distance} bits)"
-        print(f"{kind}\t{pair.split_a}: {pair.path_a}\t{pair.split_b}: {pair.path_b}")
+        print(kind, f"{pair.split_a}: {printable(pair.path_a)}", f"{pair.split_b}: {printable(pair.path_b)}", sep="\t")
     train, held_out = {pair.index_a for pair in pairs}, {(pair.split_b, pair.index_b) for pair in pairs}
     print(
         f"{len(pairs)} duplicate pairs across the split, {sum(pair.exact for pair in pairs)} of them exact: "
@@ -124,17 +119,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command, by default that of the process.
 
     Returns:
-        0, or 2 after one line `error: ...` for input that cannot be used, or 130 when interrupted.
+        The exit status, see `run_command`.
     """
     logging.basicConfig(format="%(message)s")
+    return run_command(lambda: _run(arguments), "interrupted; nothing was written")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = vars(_parse(arguments))
     commands = {"build": build, "render": render, "sheet": sheet, "duplicates": report_duplicates}
-    try:
-        commands[options.pop("command")](**options)
-    except (ValueError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    commands[options.pop("command")](**options)
+    return DONE

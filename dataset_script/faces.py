@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
+from .labels import is_class_name
+
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 UNLABELLED = -1
 
@@ -71,9 +73,10 @@ def compile_group_pattern(pattern: str | None) -> re.Pattern[str]:
 
 
 def group_of(path: str, pattern: re.Pattern[str]) -> str:
-    """Returns the film or person a file shows, by its name; a name that does not match is a group of its own."""
+    """Returns the film or person a file shows, by its name; a name that does not match, or has a class for its film or
+    person (`happy_01`), is a group of its own."""
     match = pattern.fullmatch(PurePosixPath(path).stem)
-    return match[1] if match and match[1] else path
+    return match[1] if match and match[1] and not is_class_name(match[1]) else path
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -1,7 +1,8 @@
-"""FER2013's official csv: one row an image, `emotion,pixels,Usage`."""
+"""FER2013's official csv, and what is laid out like it: one row an image, `emotion,pixels,Usage`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -9,11 +10,10 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .bad_input import BadInput
+from .csv_files import SUFFIXES
 from .faces import TRAIN, Face, encode_png, part_of
-from .file_tree import FileTree, naming_damage
+from .file_tree import FileTree
 from .labels import LABELS
-
-SIDE = 48
 
 
 def find_fer2013_csv(tree: FileTree) -> str | None:
@@ -27,11 +27,8 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
     """
     found = []
     for name in tree.files:
-        if name.lower().endswith(".csv"):
-            with naming_damage(f"{tree.root}: {name}"), tree.files[name]() as file:
-                header = file.readline(1000).decode("utf-8-sig", "replace")
-            if {"emotion", "pixels"} <= set(_columns(header.strip().split(","))):
-                found.append(name)
+        if name.lower().endswith(SUFFIXES) and {"emotion", "pixels"} <= set(_columns(tree.header(name))):
+            found.append(name)
     if len(found) > 1:
         found = [name for name in found if name.rsplit("/", 1)[-1].lower() == "fer2013.csv"] or found
     if len(found) > 1:
@@ -42,7 +39,7 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
 
 
 def read_fer2013_csv(tree: FileTree, name: str, bad: BadInput) -> list[Face]:
-    """Reads the rows of the csv as 48 x 48 grey PNG images; see `read_rows`."""
+    """Reads the rows of the csv as square grey PNG images, 48 x 48 in FER2013; see `read_rows`."""
     return [face for face in read_rows(tree, name, bad) if face is not None]
 
 
@@ -77,10 +74,11 @@ def _parse(row: dict[str, str]) -> tuple[str, int, bytes]:
     if part is None:
         raise ValueError(f"has the usage {usage[:20]!r}, not Training, PublicTest or PrivateTest")
     fields = row["pixels"].split()
-    if len(fields) != SIDE * SIDE:
-        raise ValueError(f"has {len(fields)} pixels, not {SIDE} x {SIDE} = {SIDE * SIDE}")
+    side = math.isqrt(len(fields))
+    if not side or side * side != len(fields):
+        raise ValueError(f"has {len(fields)} pixels, not a square number of them such as 48 x 48 = 2304")
     try:
         pixels = bytes(map(int, fields))
     except ValueError as error:
         raise ValueError("has a pixel that is not a whole number from 0 to 255") from error
-    return part, int(emotion), encode_png(Image.frombytes("L", (SIDE, SIDE), pixels))
+    return part, int(emotion), encode_png(Image.frombytes("L", (side, side), pixels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +17,26 @@ from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from datasets.fingerprint import Hasher
 
-from .bad_input import BadInput, image_problem
+from .bad_input import BadInput
 from .class_folders import read_class_folders
 from .data_arguments import SPLITS
 from .duplicates import drop_train_duplicates
+from .encoded_images import checked_image
 from .faces import PARTS, TEST, TRAIN, VALIDATION, Face, compile_group_pattern, encode_png, group_of
 from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
 from .fer_plus import find_label_files, find_votes_csv, read_label_files, read_votes_csv
 from .file_tree import fingerprint, open_file_tree
 from .labels import LABELS
+from .person_folders import by_person_folder
 from .rendered.rendered_faces import rendered_faces
 from .splits import split_indices
 from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
 from .votes import ANSWERS, one_hot
 
 logger = logging.getLogger(__name__)
+
+# Keeps `datasets` from replacing `Path` in the module of a builder by one for which `a::b` and `hf:` are URLs.
+_patched_for_streaming = True
 
 RENDERED = "rendered"
 VOTE_FEATURES = {
@@ -64,11 +70,11 @@ class FERDataset(datasets.GeneratorBasedBuilder):
 
     The parts are those that the source itself has.
 
-    Images keep their encoded bytes. Each is decoded once to see that it can be. What is left out with
+    Images keep their encoded bytes where `datasets` can decode them, see `checked_image`. What is left out with
     `on_error="skip"` is listed in the data set's `info.description`.
     """
 
-    VERSION = datasets.Version("1.2.0")
+    VERSION = datasets.Version("1.3.0")
     BUILDER_CONFIG_CLASS = FERConfig
     config: FERConfig
     tables: DatasetDict | None = None
@@ -87,7 +93,10 @@ class FERDataset(datasets.GeneratorBasedBuilder):
             parts: dict[str, Iterable[Face]] = {TRAIN: images}
             lengths = {TRAIN: config.rendered[0]}
         else:
-            parts = _by_part(_read_source(config.data, self.tables, self._cache_dir_root, self._bad), self._bad)
+            faces = _read_source(config.data, self.tables, self._cache_dir_root, self._bad)
+            if config.group_pattern is None:
+                faces = by_person_folder(faces)
+            parts = _by_part(faces, self._bad)
             lengths = {part: len(faces) for part, faces in parts.items()}
             if any(face.votes is not None for faces in parts.values() for face in faces):
                 self.info.features |= VOTE_FEATURES
@@ -100,11 +109,8 @@ class FERDataset(datasets.GeneratorBasedBuilder):
         pattern = compile_group_pattern(self.config.group_pattern)
         for index, face in enumerate(faces):
             with self._bad.catching(face.path):
-                data = face.read()
-                if problem := image_problem(data):
-                    raise ValueError(problem)
                 row = {
-                    "image": {"bytes": data, "path": PurePosixPath(face.path).name},
+                    "image": {"bytes": checked_image(face.read()), "path": PurePosixPath(face.path).name},
                     "label": face.label,
                     "group": group_of(face.path, pattern) if face.group is None else face.group,
                     "path": face.path,
@@ -150,9 +156,10 @@ def load_fer_dataset(
         n_folds: Number of folds of the k-fold splits.
         fold: Which fold is the validation part, from 0.
         group_pattern: Regular expression with one group that finds the film or person in a whole file name without its
-            suffix. The default takes what stands before the trailing numbers: `Airheads_000519240_00000005` is of the
-            group `Airheads`. An image whose name does not match is a group of its own. A `group` column that the data
-            has itself is kept.
+            suffix. By default the folder tells the person where there are folders besides those of parts and classes
+            (`S005/happy/x.png`, `happy/S005/x.png`, see `by_person_folder`), else what stands before the trailing
+            numbers: `Airheads_000519240_00000005` is of the group `Airheads`. An image whose name does not match is a
+            group of its own. A `group` column that the data has itself is kept.
         on_error: `"stop"` at the first image, row or folder that cannot be used, or `"skip"` it; how many and which is
             logged as a warning and stands in `info.description`.
         drop_duplicates: Whether to drop the training images that are exact or near duplicates of an image in the other
@@ -212,6 +219,12 @@ def load_fer_dataset(
     elif split == TRAIN:
         dataset = DatasetDict({TRAIN: pool})
     else:
+        if "group" in split and len(np.unique(groups)) == len(groups):
+            log = (
+                "%s: the split %r tells no films or persons apart: each image is a group of its own. Name the part of "
+                "the file names that tells them with --group_pattern."
+            )
+            logger.warning(log, data, split)
         train, validation = split_indices(
             labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold
         )
@@ -235,10 +248,16 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source
         ValueError: If `datasets` cannot load what is on the Hub.
     """
     data = str(data)
+    if not data.strip():
+        raise ValueError(f"the data has no name. {ADVICE}")
     if data == RENDERED:  # drawn anew when the way of drawing changes
+        if Path(data).exists():
+            logger.warning("%s stands for drawn faces; for the folder of that name give ./%s", data, data)
         code = sorted(Path(__file__).with_name("rendered").glob("*.py"))
         return Source(data, Hasher.hash([path.read_bytes() for path in code]))
-    path = Path(data).expanduser()
+    path = Path(data)
+    if not path.exists():
+        path = Path(os.path.expanduser(data))  # noqa: PTH111 -- Path's own raises where there is no such user
     if path.exists():
         return Source(str(path.absolute()), fingerprint(path))
     if is_hub_id(data):

@@ -20,7 +20,8 @@ from PIL import Image
 
 from involvit.files import IMAGE_FORMATS
 
-from .bad_input import BadInput, image_problem, image_size
+from .bad_input import BadInput
+from .encoded_images import checked_image, image_size
 from .faces import TRAIN, Face, encode_png, part_of
 from .fer2013_csv import read_rows
 from .file_tree import FileTree
@@ -137,11 +138,11 @@ def _parse_box(text: str) -> tuple[int, ...]:
 def _read_box(tree: FileTree, path: str, box: tuple[int, ...]) -> bytes:
     """The bytes of an image, cut to the box where that is not the whole; a ValueError if the box reaches beyond it."""
     data = tree.read(path)
-    size = image_size(data)
-    # Whoever reads the rows decodes every image and says what is wrong with it; only one that is cut is decoded here.
-    if size is None or box == (0, 0, *size) or image_problem(data) is not None:
+    # Whoever reads the rows checks every image; only one that is cut is decoded here.
+    if box == (0, 0, *(image_size(data) or ())):
         return data
-    if box[2] > size[0] or box[3] > size[1]:
-        raise ValueError(f"has the box {box}, but {size[0]} x {size[1]} pixels")
-    face = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).crop(box)
+    image = Image.open(io.BytesIO(checked_image(data)), formats=IMAGE_FORMATS)
+    if box[2] > image.width or box[3] > image.height:
+        raise ValueError(f"has the box {box}, but {image.width} x {image.height} pixels")
+    face = image.crop(box)
     return encode_png(face if face.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16") else face.convert("RGB"))

@@ -6,7 +6,6 @@ import bz2
 import csv
 import gzip
 import hashlib
-import io
 import lzma
 import os
 import shutil
@@ -25,6 +24,7 @@ from typing import Any, BinaryIO
 from involvit.files import is_ignored, natural_key
 
 from .bad_input import MAX_FILE_BYTES, BadInput
+from .csv_files import SUFFIXES, csv_header, csv_rows
 
 _Opener = Callable[[], BinaryIO]
 _Entry = tuple[str, bool, bool, _Opener]  # name, whether it is a folder, whether it is a link or device
@@ -68,6 +68,11 @@ class FileTree:
             raise ValueError(f"is larger than {MAX_FILE_BYTES >> 20} MiB")
         return data
 
+    def header(self, name: str) -> list[str]:
+        """Returns the fields of the first line of a csv. Raises ValueError if the file is damaged."""
+        with naming_damage(f"{self.root}: {name}"), self.files[name]() as file:
+            return csv_header(file)
+
     def rows(self, name: str) -> Iterator[tuple[int, list[str]]]:
         """Yields the line number and the fields of each row of a csv that is not empty.
 
@@ -75,11 +80,7 @@ class FileTree:
             ValueError: If the file is damaged.
         """
         with naming_damage(f"{self.root}: {name}"), self.files[name]() as file:
-            text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-            reader = csv.reader(text, skipinitialspace=True)
-            for row in reader:
-                if any(map(str.strip, row)):
-                    yield reader.line_num, row
+            yield from csv_rows(file)
 
 
 def open_file_tree(root: Path, bad: BadInput) -> FileTree:
@@ -97,13 +98,15 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
     tree = FileTree(root)
     with naming_damage(str(root)):
         if root.is_dir():
-            files, tree.folders = _walk(root)
+            files, tree.folders = walk(root)
             tree.files = {name: partial(path.open, "rb") for name, path in files.items()}
+        elif not root.is_file():  # to open a pipe would wait for whoever writes into it
+            raise ValueError(f"{root} is a pipe or device; give a folder, zip, tar or csv.")
         elif zipfile.is_zipfile(root):
             _add_entries(tree, _zip_entries(root), bad)
         elif tarfile.is_tarfile(root):
             _add_entries(tree, _tar_entries(root), bad)
-        elif root.suffix.lower() == ".csv":
+        elif root.suffix.lower() in SUFFIXES:
             tree.files[root.name] = partial(root.open, "rb")
         else:
             problem = "is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
@@ -122,7 +125,7 @@ def fingerprint(root: Path) -> str:
 
     It sees names, sizes and modification times, not content.
     """
-    files, folders = _walk(root) if root.is_dir() else ({root.name: root}, set())
+    files, folders = walk(root) if root.is_dir() else ({root.name: root}, set())
     seen: list[Any] = sorted(folders)
     for name, path in sorted(files.items()):
         info = path.stat() if path.exists() else None
@@ -130,7 +133,7 @@ def fingerprint(root: Path) -> str:
     return hashlib.sha256(repr(seen).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _walk(root: Path) -> tuple[dict[str, Path], set[str]]:
+def walk(root: Path) -> tuple[dict[str, Path], set[str]]:
     """Files and folders below a folder. Links are followed, but not back up; pipes and devices are passed over."""
     files, folders = {}, set()
     pending = [(root, "", frozenset())]

@@ -36,7 +36,10 @@ def write_parquet_repo(dataset: DatasetDict, folder: Path, name: str, made_by: s
     for split, rows in dataset.items():
         num_shards = max(1, math.ceil(rows.data.nbytes * rows.num_rows / max(1, rows.data.num_rows) / MAX_SHARD_BYTES))
         paths = [folder / "data" / f"{split}-{i:05d}-of-{num_shards:05d}.parquet" for i in range(num_shards)]
-        num_bytes = sum(rows.shard(num_shards, i, contiguous=True).to_parquet(path) for i, path in enumerate(paths))
+        num_bytes = 0
+        for i, path in enumerate(paths):
+            with path.open("wb") as file:  # of a path, the library would take `::` for a chain of URLs
+                num_bytes += rows.shard(num_shards, i, contiguous=True).to_parquet(file)
         splits.add(SplitInfo(split, num_bytes=num_bytes, num_examples=rows.num_rows))
     info = DatasetInfo(
         features=dataset["train"].features,
@@ -63,7 +66,7 @@ def _card_text(dataset: DatasetDict, name: str, made_by: str) -> str:
     numbers["all"] = [count.total() for count in counts.values()]
     numbers["groups"] = [len(set(rows["group"][:])) for rows in dataset.values()]
     columns = [
-        "`image`: the file as it was in the source, not encoded again",
+        "`image`: the file as it was in the source; a PNG of its pixels where its metadata were broken",
         "`label`: the class, numbered in the order above; -1 where the source has none",
         "`group`: the film or person in the image; the path of the image itself where the source does not say",
         "`path`: the image's name in the source",

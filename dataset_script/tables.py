@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_dataset, load_from_disk
+from datasets.data_files import DataFilesDict, DataFilesList
+from datasets.packaged_modules.arrow.arrow import Arrow
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+from datasets.packaged_modules.json.json import Json
+from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub import constants, get_session
+
+from involvit.files import natural_key
 
 from .bad_input import BadInput
 from .faces import TEST, TRAIN, UNLABELLED, Face, part_of
 from .fer_plus import judged
+from .file_tree import walk
 from .labels import LABELS, canonical_label, is_class_name
 from .votes import checked_counts, checked_distribution
 
@@ -22,6 +31,8 @@ ADVICE = (
     "Parquet files."
 )
 _KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json"}
+_BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".jsonl": Json}
+_PATTERN = re.compile(r"[*?[]")  # a path with such a sign `datasets` takes for a pattern
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -53,9 +64,13 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
         except Exception as error:  # the exceptions of whatever HTTP client the Hub library uses
             problem = f"and the Hub cannot be reached to look for a data set of that name. {ADVICE}"
             raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
+    if path.exists() and "::" in data:
+        raise ValueError(f"{data}: `datasets`, which loads tables, takes the '::' for a URL's; rename it.")
     try:
         if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
             loaded = load_from_disk(data)
+        elif path.exists() and _PATTERN.search(data):
+            loaded = _load_files(path, cache_dir)
         elif path.is_file():
             loaded = load_dataset(_KINDS.get(path.suffix.lower(), "csv"), data_files=data, cache_dir=cache_dir)
         else:
@@ -67,6 +82,24 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
             raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
         raise ValueError(f"{data}: `datasets` cannot load it ({reason}).") from error
     return loaded if isinstance(loaded, DatasetDict) else DatasetDict({TRAIN: loaded})
+
+
+def _load_files(path: Path, cache_dir: str | Path | None) -> DatasetDict:
+    """Finds the files here rather than by `datasets`; the split of each is in its name or that of its folder."""
+    names = [path.name] if path.is_file() else sorted(walk(path)[0], key=natural_key)
+    suffixes = {PurePath(name).suffix.lower() for name in names}
+    builder_class = next((builder for suffix, builder in _BUILDERS.items() if suffix in suffixes), ImageFolder)
+    if builder_class is not ImageFolder:
+        names = [name for name in names if _BUILDERS.get(PurePath(name).suffix.lower()) is builder_class]
+    splits: dict[str, list[str]] = {}
+    for name in names:
+        part = next(filter(None, map(part_of, reversed(PurePath(name).parts))), TRAIN)
+        splits.setdefault(part, []).append(str(path if path.is_file() else path / name))
+    stamps = [(file, os.stat(file).st_mtime_ns) for files in splits.values() for file in files]  # noqa: PTH116
+    files = DataFilesDict({part: DataFilesList(files, stamps) for part, files in splits.items()})
+    builder = builder_class(cache_dir=cache_dir, data_files=files)
+    builder.download_and_prepare()
+    return builder.as_dataset()
 
 
 def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:

@@ -1,4 +1,4 @@
-"""Files: which are images and videos, which are ignored, in what order, and how they are written whole or not at all.
+"""Files: which are ignored, in what order they come, and how they are written whole or not at all.
 
 A file or folder is written beside its final place and renamed at the end: a reader finds the old one or the new
 one, never a part.
@@ -13,20 +13,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from PIL import Image
-
 # Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
-# Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
-IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS}
-IMAGE_SUFFIXES |= {".heic", ".heif"}
-VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
-
-
-def is_video(path: str | PurePath) -> bool:
-    """Returns whether a file is a video, by the suffix of its name."""
-    return PurePath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_ignored(path: str | PurePath) -> bool:
@@ -38,6 +27,11 @@ def natural_key(path: str | PurePath) -> list[list[str | int]]:
     """Returns what to sort paths by so that `img_2` comes before `img_10`."""
     parts = [re.split(r"([0-9]+)", part) for part in PurePath(path).parts]
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
+
+
+def printable(name: str) -> str:
+    """Returns a name on one line and in one field of a table: line breaks, tabs and the like as `\\n` and `\\t`."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
 
 
 @contextmanager

@@ -197,6 +197,17 @@ def test_sheet_writes_a_picture_once(tmp_path, capsys):
         (["render", "--images", "0", "--out", "OUT"], "it must be at least 1"),
         (["sheet", "--out", "OUT"], "unknown file extension"),
         (["duplicates"], "--data"),
+        (["duplicates", "--data", ""], "the data has no name"),
+        (["duplicates", "--data", "~nobody_here/faces"], "does not exist"),
+        (["duplicates", "--data", "x" * 5000], "xxx"),
+        (["duplicates", "--data", "a\0b"], "does not exist"),
+        (["duplicates", "--data", "PIPE"], "is a pipe or device"),
+        (["duplicates", "--data", "DATA", "--split", "kfold", "--n_folds", "1"], "it must be at least 2"),
+        (["duplicates", "--data", "DATA", "--split", "random", "--seed", "-1"], "random_state"),
+        (["duplicates", "--data", "rendered", "--rendered_images", "0"], "it must be at least 1"),
+        (["build", "--data", "DATA", "--out", "PIPE"], "is a file; name a folder"),
+        (["render", "--size", "96", "--images", "1", "--seed", "-1", "--out", "OUT"], "seed"),
+        (["sheet", "--columns", "0", "--out", "OUT"], "at least 1"),
         (["brew"], "invalid choice"),
     ],
 )
@@ -205,7 +216,13 @@ def test_a_mistake_is_status_2_and_one_line_and_writes_nothing(parted_source, tm
     for name in ("Angry", "Sad"):
         (broken / name).mkdir(parents=True)
         (broken / name / "bad.png").write_bytes(b"")
-    paths = {"DATA": str(parted_source), "OUT": str(tmp_path / "out"), "BROKEN": str(broken)}
+    os.mkfifo(tmp_path / "pipe")
+    paths = {
+        "PIPE": str(tmp_path / "pipe"),
+        "DATA": str(parted_source),
+        "OUT": str(tmp_path / "out"),
+        "BROKEN": str(broken),
+    }
     cache = ["--cache_dir", str(tmp_path / "cache")] if "--data" in arguments else []
     try:
         status = main([paths.get(argument, argument) for argument in arguments] + cache)
@@ -225,3 +242,24 @@ def test_the_command_line_ends_without_a_traceback(tmp_path):
     assert result.returncode == 2
     assert result.stderr.startswith("error: 'nowhere' does not exist")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_name_from_elsewhere_breaks_neither_the_table_nor_the_run(write_source, encoded, tmp_path):
+    files = {f"{part}/{c}/{i}.png": encoded(i) for part in ("train", "val") for i, c in enumerate(("Sad", "Fear"))}
+    source = write_source({**files, "train/Sad/笑\t\n.png": encoded(0)})
+    command = [
+        sys.executable,
+        "-m",
+        "dataset_script",
+        "duplicates",
+        "--data",
+        source,
+        "--cache_dir",
+        tmp_path / "cache",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    result = subprocess.run([*map(str, command)], capture_output=True, cwd=ROOT, env=environment)
+    assert result.returncode == 0
+    rows = [line.split("\t") for line in result.stdout.decode("cp1252").splitlines()]
+    assert ["exact", "train: train/Sad/\\u7b11\\t\\n.png", "validation: val/Sad/0.png"] in rows
+    assert all(len(row) == 3 for row in rows[:-1])

@@ -45,10 +45,30 @@ def test_columns_in_another_order_with_spaces_and_no_usage(read):
     assert (face.part, face.label, face.path) == ("train", 1, "fer2013.csv#2")
 
 
+@pytest.mark.parametrize("side", [64, 96, 224])
+def test_faces_of_another_size_are_read(read, side):
+    pixels = np.random.default_rng(1).integers(100, 256, (side, side), dtype=np.uint8)
+    (face,), _ = read(f"emotion,pixels\n3,{' '.join(map(str, pixels.ravel()))}\n")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(face.read()))), pixels)
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le"])
+def test_what_a_spreadsheet_makes_of_it_is_read(write_source, encoding, delimiter, kind):
+    text = GOOD.replace(",", delimiter).replace("\n", "\r\n")
+    tree = open_file_tree(write_source({"fer2013.csv": text.encode(encoding)}, kind), BadInput("source", "stop"))
+    faces = read_fer2013_csv(tree, find_fer2013_csv(tree), BadInput("source", "stop"))
+    assert [(face.part, face.label) for face in faces] == [("train", 3), ("validation", 0), ("test", 6)]
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        (f"3,{TEXTS[0].rsplit(' ', 1)[0]},Training", "has 2303 pixels, not 48 x 48 = 2304"),
+        (
+            f"3,{TEXTS[0].rsplit(' ', 1)[0]},Training",
+            "has 2303 pixels, not a square number of them such as 48 x 48 = 2304",
+        ),
         (f"3,{TEXTS[0]} 7,Training", "has 2305 pixels"),
         (f"3,{TEXTS[0]}", "has 2 fields"),
         (f"3,{TEXTS[0].replace(' ', ' x', 1)},Training", "has a pixel that is not a whole number from 0 to 255"),

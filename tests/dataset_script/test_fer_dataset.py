@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+import zipfile
 
 import numpy as np
 import pytest
@@ -127,6 +128,53 @@ def test_one_seed_gives_one_split(load, write_source, class_files):
 def test_the_group_pattern_is_adjustable(load, write_source, class_files):
     dataset = load(write_source(class_files), "random", group_pattern=r".*_(\d+)")
     assert {group for part in dataset.values() for group in part["group"]} == {"00000001", "00000002"}
+
+
+@pytest.mark.parametrize("layout", ["{p}/{c}/{i}.png", "{c}/{p}/{i}.png", "VL{i}/Strong/{p}/{c}/img_{i}.png"])
+def test_a_person_folder_is_the_group(load, write_source, encoded, layout, caplog):
+    names = [
+        layout.format(p=f"S{person}", c=name, i=i)
+        for person in range(5)
+        for name in ("happy", "sad")
+        for i in (1, 2)
+    ]  # fmt: skip
+    dataset = load(write_source({name: encoded(i) for i, name in enumerate(names)}), "group", validation_fraction=0.4)
+    for part in dataset.values():
+        assert all(f"/{row['group']}/" in f"/{row['path']}" for row in part)
+    assert {len(set(part["group"])) for part in dataset.values()} == {2, 3}
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("layout", ["top/images/{c}/Film_{i}.png", "{c}/deeper/Film_{i}.png", "train/{c}/Film_{i}.png"])
+def test_a_folder_that_tells_nobody_apart_leaves_the_group_to_the_name(load, write_source, encoded, layout):
+    names = [layout.format(c=name, i=i) for name in ("happy", "sad") for i in range(4)]
+    dataset = load(write_source({name: encoded(i) for i, name in enumerate(names)}), "random", validation_fraction=0.5)
+    assert {row["group"] for part in dataset.values() for row in part} == {"Film"}
+
+
+def test_a_pattern_is_for_file_names_and_comes_before_folders(load, write_source, encoded):
+    names = [f"{name}/day{i}/{person}-{i}.png" for name in ("happy", "sad") for i in (1, 2) for person in "ab"]
+    source = write_source({name: encoded(i) for i, name in enumerate(names)})
+    dataset = load(source, "group", group_pattern="(.)-.*", validation_fraction=0.5)
+    assert {frozenset(part["group"]) for part in dataset.values()} == {frozenset("a"), frozenset("b")}
+
+
+@pytest.mark.parametrize("split", ["group", "group_kfold", "stratified"])
+@pytest.mark.parametrize("name", ["{i}", "happy_{i}"])
+def test_a_group_split_of_images_of_which_nothing_is_known_says_so(load, write_source, encoded, split, name, caplog):
+    names = [f"{c}/{name.format(i=i)}.png" for c in ("happy", "sad") for i in range(4)]
+    load(write_source({path: encoded(i) for i, path in enumerate(names)}), split, n_folds=2, validation_fraction=0.5)
+    assert ("each image is a group of its own" in caplog.text) == (split != "stratified")
+    assert caplog.text.count("\n") == (split != "stratified")
+
+
+def test_broken_metadata_stop_nobody_who_reads_the_data_set(load, write_source, class_files):
+    buffer = io.BytesIO()
+    PILImage.effect_noise((8, 8), 50).save(buffer, "PNG", exif=b"Exif\0\0no TIFF at all")
+    dataset = load(write_source({**class_files, "Happy/odd.png": buffer.getvalue()}), "train")
+    pixels = {row["path"]: np.asarray(row["image"].convert("RGB")) for row in dataset["train"]}
+    expected = PILImage.open(io.BytesIO(buffer.getvalue())).convert("RGB")
+    np.testing.assert_array_equal(pixels["Happy/odd.png"], np.asarray(expected))
 
 
 def test_the_cache_is_used_and_sees_added_and_changed_files(load, write_source, class_files, encoded, monkeypatch):
@@ -259,6 +307,46 @@ def test_a_missing_path_says_what_can_be_given(load, data):
         FileNotFoundError, match=r"does not exist\. Give the path of a folder, zip or tar of class folders"
     ):
         load(data)
+
+
+NAMES = ["[v2] faces", "a*b", "12:30", "a#b", "a%20b", "-x", "~nobody", "a::b", "hf:", "é中"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["folder", "zip", "parquet", "jsonl", "metadata"])
+def test_an_existing_path_is_itself_whatever_its_name(load, tmp_path, monkeypatch, encoded, name, kind):
+    files = {f"{name}_{i}.png": encoded(i) for i in range(2) for name in ("happy", "sad")}
+    folder = tmp_path / name
+    folder.mkdir()
+    for path, data in files.items():
+        inner = folder / ("" if kind in ("jsonl", "metadata") else path.split("_")[0]) / path
+        if kind in ("folder", "jsonl", "metadata"):
+            inner.parent.mkdir(exist_ok=True)
+            inner.write_bytes(data)
+    lines = {path: path.split("_")[0] for path in files}
+    if kind == "zip":
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            for path, data in files.items():
+                archive.writestr(f"{lines[path]}/{path}", data)
+    elif kind == "metadata":
+        table = "".join(f"{path},{label}\n" for path, label in lines.items())
+        (folder / "metadata.csv").write_text(f"file_name,label\n{table}")
+    elif kind != "folder":
+        images = [
+            str(folder / path) if kind == "jsonl" else {"bytes": data, "path": None} for path, data in files.items()
+        ]
+        table = Dataset.from_dict({"image": images, "label": list(lines.values())})
+        with (folder / f"train.{kind}").open("wb") as file:
+            (table.to_json if kind == "jsonl" else table.cast_column("image", Image()).to_parquet)(file)
+    (tmp_path / "axb").mkdir()
+    (tmp_path / "axb/train.parquet").write_bytes(b"what the pattern a*b would find too")
+    monkeypatch.chdir(tmp_path)
+    if "::" in name and kind not in ("folder", "zip"):
+        with pytest.raises(ValueError, match=r"`datasets`, which loads tables, takes the '::' for a URL's; rename"):
+            load(name)
+        return
+    dataset = load(f"{name}/{name}.zip" if kind == "zip" else name, "train")
+    assert sorted(data for data, _, _ in rows_by_path(dataset).values()) == sorted(files.values())
 
 
 def test_a_hub_id_that_cannot_be_reached_says_which_local_path_would_do(load, monkeypatch):

@@ -85,6 +85,12 @@ def test_a_pipe_in_a_folder_is_not_opened(tmp_path):
     assert open_file_tree(tmp_path, BadInput("root", "stop")).files == {}
 
 
+def test_a_pipe_on_its_own_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "faces.zip")
+    with pytest.raises(ValueError, match=r"faces\.zip is a pipe or device"):
+        open_file_tree(tmp_path / "faces.zip", BadInput("faces.zip", "stop"))
+
+
 def test_a_name_that_is_not_utf8_is_refused(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).touch()
     with pytest.raises(ValueError, match=r"udcff\.png' has a name that is not UTF-8"):

@@ -1,15 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from involvit.files import is_ignored, is_video, natural_key, whole_file, whole_folder
-
-
-def test_videos_are_recognised_by_their_suffix():
-    assert is_video("a/clip.MP4")
-    assert not is_video(Path("a/face.jpg"))
+from involvit.files import is_ignored, natural_key, whole_file, whole_folder
 
 
 def test_natural_order_counts():
