@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from involvit.files import printable
+from involvit.names import shown
 
 from .data_arguments import ON_ERROR
 
@@ -44,7 +44,7 @@ class BadInput:
         Raises:
             ValueError: With `on_error="stop"`.
         """
-        name = printable(name)
+        name = shown(name)
         if self.on_error == "stop":
             raise ValueError(
                 f"{self.source}: {name} {problem}. Repair or remove it, or leave out all such input with on_error=skip."

@@ -19,7 +19,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from involvit.console import DONE, Parser, run_command
-from involvit.files import printable, whole_file, whole_folder
+from involvit.files import whole_file, whole_folder
+from involvit.names import shown
 
 from .data_arguments import add_data_arguments
 from .duplicates import find_duplicates
@@ -107,7 +108,7 @@ def report_duplicates(**load_arguments: Any) -> None:
     """Prints each pair of images in different parts that are exact or near duplicates."""
     for pair in (pairs := find_duplicates(load_fer_dataset(**load_arguments))):
         kind = "exact" if pair.exact else f"near ({pair.distance} bits)"
-        print(kind, f"{pair.split_a}: {printable(pair.path_a)}", f"{pair.split_b}: {printable(pair.path_b)}", sep="\t")
+        print(kind, f"{pair.split_a}: {shown(pair.path_a)}", f"{pair.split_b}: {shown(pair.path_b)}", sep="\t")
     train, held_out = {pair.index_a for pair in pairs}, {(pair.split_b, pair.index_b) for pair in pairs}
     print(
         f"{len(pairs)} duplicate pairs across the split, {sum(pair.exact for pair in pairs)} of them exact: "

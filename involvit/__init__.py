@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .prediction.predictor import FacePrediction, ImageResult, Predictor
 
 __all__ = ["FacePrediction", "ImageResult", "Predictor"]
+
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it when it is imported, wherever that is
 
 
 def __getattr__(name: str) -> Any:

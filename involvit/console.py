@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from .names import shown
+
 DONE, FAULT, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
 
@@ -29,7 +31,7 @@ def positive(text: str) -> int:
 def one_line(error: object) -> str:
     """Returns the text of an error on one line; of one that comes from a loader's worker, without its traceback."""
     text = str(error).strip()
-    return " ".join((text.splitlines()[-1] if "Traceback (most" in text else text).split())
+    return shown(" ".join((text.splitlines()[-1] if "Traceback (most" in text else text).split()))
 
 
 def run_command(command: Callable[[], int], interrupted: str = "interrupted") -> int:

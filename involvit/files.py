@@ -29,11 +29,6 @@ def natural_key(path: str | PurePath) -> list[list[str | int]]:
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
 
 
-def printable(name: str) -> str:
-    """Returns a name on one line and in one field of a table: line breaks, tabs and the like as `\\n` and `\\t`."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
-
-
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, with the same suffix, and renames it to `path` at the end.

@@ -14,6 +14,9 @@ from PIL import ExifTags, Image
 
 from .files import IMAGE_FORMATS
 
+# Of images half as large as those that Pillow refuses. Not where they are read: that would not be thread-safe.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 MAX_MEGAPIXELS = 178
 """Pillow opens no larger image, nor do the libraries behind which it stands."""
 
@@ -76,13 +79,11 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _decode(file: BinaryIO, prepare: Callable[[Image.Image], object] | None) -> np.ndarray:
-    # Pillow warns of images half as large as those that it refuses.
-    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-        try:
-            image = Image.open(file, formats=IMAGE_FORMATS)
-        except Image.DecompressionBombError:
-            problem = f"has more than {MAX_MEGAPIXELS} megapixels; make it smaller"
-            raise Image.DecompressionBombError(problem) from None
+    try:
+        image = Image.open(file, formats=IMAGE_FORMATS)
+    except Image.DecompressionBombError:
+        problem = f"has more than {MAX_MEGAPIXELS} megapixels; make it smaller"
+        raise Image.DecompressionBombError(problem) from None
     with image:
         if prepare is not None:
             prepare(image)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from huggingface_hub.errors import StrictDataclassError
 
 from .console import DONE, FAULT, INTERRUPTED, MISTAKE, one_line
+from .launcher import was_launched
 from .publishing.finished_run import report_run
 from .publishing.hub import find_token, push_folder
 from .training.accelerator import build_accelerator
@@ -17,8 +18,6 @@ from .training.loop import Run
 from .training.recipe import parse_recipe
 from .training.run_folder import check_run_folder
 from .training.scoring import NonFiniteLossError
-
-_IS_FIRST = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes on this machine
 
 
 def train_by_recipe(words: Sequence[str]) -> int:
@@ -33,6 +32,7 @@ def train_by_recipe(words: Sequence[str]) -> int:
     Raises:
         ValueError: After a user's mistake; on all but the machine's first process SystemExit, without a word.
     """
+    was_launched()
     try:
         with _said_once():
             recipe = parse_recipe(words)
@@ -66,11 +66,16 @@ def _said_once() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, StrictDataclassError) as error:
-        if not _IS_FIRST:
+        if not _is_first():
             sys.exit(MISTAKE)
         raise ValueError(str(error)) from error
 
 
+def _is_first() -> bool:
+    """Returns whether this is the first process of its machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _say(text: str) -> None:
-    if _IS_FIRST:
+    if _is_first():
         print(one_line(text), file=sys.stderr)

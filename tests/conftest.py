@@ -24,6 +24,7 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     HF_EVALUATE_OFFLINE="1",
     NO_ALBUMENTATIONS_UPDATE="1",
+    ORT_DISABLE_TELEMETRY="1",
     TQDM_DISABLE="1",  # a failing test shows its output
 )
 # Without a GPU Triton's kernels run on the CPU. It looks when it is imported, by whatever test is the first to do so.

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
@@ -18,8 +18,17 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..files import IMAGE_FORMATS, IMAGE_SUFFIXES, is_ignored, is_video, natural_key
-from ..pixels import to_rgb
+from ..files import is_ignored, natural_key
+from ..pixels import read_rgb
+from ..prediction.file_kinds import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    begins_as_image,
+    begins_as_video,
+    first_bytes,
+    is_heic,
+)
 from ..prediction.images import open_video
 
 MAX_PIXELS = 52_000_000  # what phones call 50 megapixels has up to 8192 x 6144
@@ -34,22 +43,11 @@ UNPACKED_BYTES_AT_LEAST = 20_000_000
 MAX_COMPRESSION = 100
 # `zipfile` lists all entries when it opens a file: half a kilobyte of memory for each, and a million fit into 55 MB.
 MAX_ENTRIES = 20_000
+# The other methods of `zipfile` decompress without a limit: 4 KB of bzip2 can be 80 MB, at once.
+UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 MAX_VIDEO_S = 120
 MAX_VIDEO_PIXELS = 4096 * 2304
-
-# The containers of `VIDEO_SUFFIXES`. FFmpeg goes by content, and what it takes for a video can be a text that names
-# other files on the disk (ffconcat, HLS playlists), such as those of other users.
-_VIDEO = re.compile(
-    rb".{4}(ftyp(?!avi[fs])|moov|mdat|wide|free|skip)"  # MP4, MOV, 3GP, but not AVIF
-    rb"|\x1aE\xdf\xa3"  # MKV, WebM
-    rb"|RIFF.{4}AVI "
-    rb"|\x00\x00\x01[\xb3\xba]"  # MPEG
-    rb"|G.{187}G|.{4}G.{191}G"  # MPEG transport streams, MTS
-    rb"|0&\xb2u",  # WMV
-    re.DOTALL,
-)
-_HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 
 
 class UploadError(ValueError):
@@ -76,22 +74,11 @@ def read_photo(path: str | Path, name: str | None = None) -> np.ndarray:
     name = _shown(name or path.name)
     head = _check_content(path, name)
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            if min(width, height) * min(1, MAX_SIDE / max(width, height)) < MIN_SIDE:
-                raise UploadError(
-                    f"{name} is too small or too narrow ({width} x {height}) to show a face. Please choose a larger "
-                    "photo."
-                )
-            scale = round(max(width, height) / MAX_SIDE)
-            if scale > 1:
-                image.draft(None, (width // scale, height // scale))
-            return scaled(to_rgb(image), MAX_SIDE)
+        with path.open("rb") as file:
+            return scaled(read_rgb(file, lambda image: _check_size(image, name)), MAX_SIDE)
     except UploadError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # some programs raise warnings
+    except Image.DecompressionBombError as error:
         message = f"{name} has more than {MAX_PIXELS // 10**6} megapixels. Please make it smaller and try again."
         raise UploadError(message) from error
     except UnidentifiedImageError as error:
@@ -100,6 +87,20 @@ def read_photo(path: str | Path, name: str | None = None) -> np.ndarray:
         raise UploadError(
             f"{name} cannot be read: it is damaged or of an unusual kind. Please save it as JPEG or PNG and try again."
         ) from error
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    """Refuses a photo by the size that its header gives, and lets a large JPEG be decoded at a smaller one."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if min(width, height) * min(1, MAX_SIDE / max(width, height)) < MIN_SIDE:
+        raise UploadError(
+            f"{name} is too small or too narrow ({width} x {height}) to show a face. Please choose a larger photo."
+        )
+    scale = round(max(width, height) / MAX_SIDE)
+    if scale > 1:
+        image.draft(None, (width // scale, height // scale))
 
 
 def scaled(image: np.ndarray, side: int) -> np.ndarray:
@@ -115,8 +116,9 @@ def scaled(image: np.ndarray, side: int) -> np.ndarray:
 def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
     """Lists files, and the photos in zip files, which it unpacks one by one and under names of its own.
 
-    Of a zip file those members are taken whose suffix is one of an image, zip files in it and links are not; hidden
-    files and what operating systems leave behind are passed over. Whether a photo can be read, `read_photo` finds out.
+    Of a zip file those members are taken that are images by their suffix or content, zip files in it and links are not;
+    hidden files and what operating systems leave behind are passed over. Whether a photo can be read, `read_photo`
+    finds out.
 
     Args:
         paths: Images and zip files of images. Their order is kept; that of a zip file is the natural one.
@@ -148,7 +150,7 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
                         f"{archive_name} is too large when unpacked. Please choose fewer photos at a time."
                     )
                 for name, member in photos:
-                    upload = Upload(_shown(f"{path.name}/{name}"), target / f"{len(uploads)}{name.suffix.lower()}")
+                    upload = Upload(_shown(f"{path.name}/{name}"), target / str(len(uploads)))
                     with archive.open(member) as source, upload.path.open("xb") as file:
                         shutil.copyfileobj(source, file)
                     uploads.append(upload)
@@ -163,24 +165,20 @@ def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:
 def check_video(path: str | Path) -> None:
     """Checks what a video's header says, and that its first frame can be read.
 
-    Not every header gives the length, so the reader of the video counts the seconds too.
+    How long it is, whoever reads it counts: headers count the sound too, or say nothing.
 
     Raises:
-        UploadError: If it is not a video, empty, damaged or without frames, longer than `MAX_VIDEO_S`, or its frames
-            have more than `MAX_VIDEO_PIXELS`.
+        UploadError: If it is not a video, empty, damaged or without frames, or its frames have more than
+            `MAX_VIDEO_PIXELS`.
     """
     name = _shown(Path(path).name)
     head = _check_content(Path(path), name)
-    if _HEIC.match(head) or not _VIDEO.match(head):
+    if not begins_as_video(head):
         raise UploadError(f"{name} is not a video. Please choose an MP4, MOV or WebM file.")
     with open_video(path) as capture:
         width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        frames, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         if width * height > MAX_VIDEO_PIXELS:
             raise UploadError(f"The picture of {name} is too large ({width} x {height}). Please save it in 4K or less.")
-        seconds = round(frames / rate) if rate > 0 else 0
-        if seconds > MAX_VIDEO_S:
-            raise UploadError(f"{name} is {seconds} seconds long. Please cut it to {MAX_VIDEO_S} seconds or less.")
         if not capture.grab():
             raise UploadError(
                 f"{name} has no pictures that can be read. Please choose another video, or save it again as MP4."
@@ -193,33 +191,25 @@ def _shown(name: str) -> str:
     return name if len(name) <= 120 else f"{name[:60]}…{name[-60:]}"
 
 
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(4096)
-    except OSError:
-        return b""
-
-
 def _check_content(path: Path, name: str) -> bytes:
     """Returns the first bytes of a file, at least one."""
-    if head := _first_bytes(path):
+    if head := first_bytes(path):
         return head
     raise UploadError(f"{name} is empty or did not arrive. Please choose it again, or another file.")
 
 
 def _no_photo(head: bytes, name: str) -> str:
-    if _HEIC.match(head):
+    if is_heic(head):
         return f"{name} is a HEIC photo, which cannot be read here. Please save it as JPEG and choose that."
     if b"<svg" in head.lower():
         return f"{name} is a drawing (SVG), not a photo. Please save it as PNG and choose that."
-    if is_video(name) or _VIDEO.match(head):
+    if begins_as_video(head) or Path(name).suffix.lower() in VIDEO_SUFFIXES:
         return f"{name} is a video. Please choose a photo, or open it under Video."
     return f"{name} is not a photo that can be read. Please choose a JPEG or PNG file."
 
 
 def _is_zip(path: Path) -> bool:
-    return path.suffix.lower() == ".zip" or _first_bytes(path).startswith((b"PK\3\4", b"PK\5\6"))
+    return path.suffix.lower() == ".zip" or first_bytes(path).startswith((b"PK\3\4", b"PK\5\6"))
 
 
 @contextmanager
@@ -252,7 +242,7 @@ def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosix
     for member in archive.infolist():
         name = PurePosixPath(member.filename.replace("\\", "/"))  # as some programs for Windows write it
         is_link = stat.S_ISLNK(member.external_attr >> 16)
-        if member.is_dir() or is_link or name.suffix.lower() not in IMAGE_SUFFIXES:
+        if member.is_dir() or is_link or not _is_photo(archive, member, name.suffix):
             continue
         if name.is_absolute() or ".." in name.parts or PureWindowsPath(name).drive:
             place = f"a photo that lies outside of it ({_shown(str(name))})"
@@ -261,8 +251,7 @@ def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosix
             continue
         if member.flag_bits & 1:
             raise UploadError(f"{archive_name} has a password. Please make a zip file without one.")
-        # The other methods of `zipfile` decompress without a limit: 4 KB of bzip2 can be 80 MB, at once.
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if member.compress_type not in UNPACKED:
             raise UploadError(f"{archive_name} is of an unusual kind. Please make an ordinary zip file.")
         photos.append((name, member))
     if not photos:
@@ -271,3 +260,14 @@ def _photos(archive: zipfile.ZipFile, archive_name: str) -> list[tuple[PurePosix
         )
     # As shown, since Python makes no number of more than 4300 digits.
     return sorted(photos, key=lambda photo: natural_key(PurePosixPath(_shown(str(photo[0])))))
+
+
+def _is_photo(archive: zipfile.ZipFile, member: zipfile.ZipInfo, suffix: str) -> bool:
+    """Returns whether a member is an image, by its name or else by how it begins, where it can be read."""
+    if suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    if member.flag_bits & 1 or member.compress_type not in UNPACKED:
+        return False
+    with suppress(Exception), archive.open(member) as file:  # no harm where it is damaged
+        return begins_as_image(file.read(HEAD_BYTES), suffix)
+    return False

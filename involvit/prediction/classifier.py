@@ -51,10 +51,11 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
         ModuleNotFoundError: If onnxruntime is needed and not installed.
     """
     model = default_model() if model is None else model
-    if Path(model).suffix == ".onnx":
+    path = Path(model).expanduser()
+    if path.suffix.lower() == ".onnx" and not path.is_dir():
         from .onnx_classifier import OnnxClassifier
 
-        return OnnxClassifier(Path(model))
+        return OnnxClassifier(path)
     from .torch_classifier import TorchClassifier
 
     return TorchClassifier(model, trust_remote_code)

@@ -12,6 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from .file_kinds import open_regular
 from .images import check_rgb, quiet_opencv, scaled
 
 YUNET_REPO = "opencv/face_detection_yunet"
@@ -75,7 +76,7 @@ class YuNetDetector:
     scaled to a long side of 96 to 1280 pixels, and as a whole on a black margin, at 320 pixels. It finds faces down to
     some 3% of the long side of a photo, and heads turned in the plane up to some 30 degrees.
 
-    Threads may share a detector; they take turns.
+    Threads may share a detector; they take turns. A copy loads the model again.
 
     Args:
         path: The model, the file `face_detection_yunet_2023mar.onnx` of the Hub's `opencv/face_detection_yunet`.
@@ -90,8 +91,10 @@ class YuNetDetector:
     def __init__(self, path: str | Path) -> None:
         advice = f"give {YUNET_FILE} of the Hub's {YUNET_REPO} to --face_detector, or leave the flag out"
         self._lock = threading.Lock()  # the network's input size and its run are two steps
+        self._path = Path(path).absolute()
         try:
-            model = np.frombuffer(Path(path).read_bytes(), np.uint8)
+            with open_regular(path) as file:
+                model = np.frombuffer(file.read(), np.uint8)
             with quiet_opencv():
                 self._net = cv2.FaceDetectorYN.create(
                     *("onnx", model, np.empty(0, np.uint8), (320, 320)), YUNET_MIN_SCORE, YUNET_MAX_OVERLAP
@@ -103,6 +106,9 @@ class YuNetDetector:
             raise ValueError(f"{path}: cannot be read ({error.strerror}); {advice}") from None
         except cv2.error:
             raise ValueError(f"{path}: is not a YuNet face detector; {advice}") from None
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return type(self), (self._path,)
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Finds the faces in an image; see `FaceDetector`."""
@@ -131,7 +137,7 @@ class LBPDetector:
     """The cascade of local binary patterns that scikit-image ships: frontal faces only, no scores, no landmarks.
 
     Images are first scaled to a long side of 96 to 320 pixels and get a margin, so that it finds faces from 7.5% of the
-    long side up to the whole image.
+    long side up to the whole image. Threads may share a detector; they take turns.
     """
 
     name = "lbp"
@@ -140,16 +146,21 @@ class LBPDetector:
         from skimage.data import lbp_frontal_face_cascade_filename
         from skimage.feature import Cascade
 
+        self._lock = threading.Lock()
         self._cascade = Cascade(lbp_frontal_face_cascade_filename())
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Finds the faces in an image; see `FaceDetector`."""
         check_rgb(image)
         view, scale, shift = _view(image, 96, 320, margin=0.25)
         sizes = {"min_size": (24, 24), "max_size": (max(view.shape),) * 2}  # 24: the size that it was trained at
-        found = self._cascade.detect_multi_scale(
-            view, scale_factor=1.1, step_ratio=1, **sizes, min_neighbor_number=LBP_MIN_NEIGHBORS
-        )
+        with self._lock:
+            found = self._cascade.detect_multi_scale(
+                view, scale_factor=1.1, step_ratio=1, **sizes, min_neighbor_number=LBP_MIN_NEIGHBORS
+            )
         boxes = np.array([[box["c"] - shift, box["r"] - shift, box["width"], box["height"]] for box in found]) / scale
         return _largest_distinct(Face(tuple(box)) for box in boxes.tolist())
 

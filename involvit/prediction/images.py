@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from ..files import IMAGE_FORMATS, IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_ignored, natural_key
-from ..pixels import to_rgb
+from ..files import is_ignored, natural_key
+from ..names import shown
+from ..pixels import read_rgb
+from .file_kinds import HEAD_BYTES, begins_as_video, is_cut_off, is_image_or_video, open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -30,28 +32,41 @@ class VideoFrame:
     image: np.ndarray
 
 
+_opencv_log = threading.RLock()
+
+
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV from writing to the terminal what goes wrong inside, where an error of ours says it."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    """Keeps OpenCV from writing to the terminal what goes wrong inside, where an error of ours says it.
+
+    Threads take turns: the level is one for all, and each must find the level of before to go back to.
+    """
+    with _opencv_log:
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(level)
 
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[cv2.VideoCapture]:
-    """Opens a video by FFmpeg, upright and without a word on the terminal; closed in the end. It may have no frames."""
+    """Opens a video by FFmpeg, upright and without a word on the terminal; closed in the end. It may have no frames.
+
+    FFmpeg gets the bytes and not the name, in which it would see protocols (`12:30.mp4`) and series (`%03d.mp4`).
+
+    Raises:
+        OSError: If the file cannot be opened.
+    """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg writes to the terminal too
-    # This backend by name, since others take a `%03d` in the path for a series of images.
-    with quiet_opencv():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        yield capture
-    finally:
-        capture.release()
+    with open_regular(path) as file:
+        with quiet_opencv():
+            capture = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [])
+        try:
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+            yield capture
+        finally:
+            capture.release()
 
 
 def check_rgb(image: np.ndarray) -> np.ndarray:
@@ -75,8 +90,8 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: If it cannot be read as an image, or its values are out of range.
     """
     try:
-        with Path(path).open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-            return to_rgb(image)
+        with open_regular(path) as file:
+            return read_rgb(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
     except UnidentifiedImageError:
@@ -91,45 +106,52 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     """Reads the frames of a video one after the other, in the order in which they are shown.
 
     Memory holds only the present one. The rotation that phones write beside the pixels is applied. Closing the iterator
-    early closes the file. A video that ends before its header says so is read as far as it goes, with a warning in the
-    log.
+    early closes the file. A video that is cut off is read as far as it goes, with a warning in the log.
 
     Raises:
         FileNotFoundError: If there is no file at the path, when the first frame is asked for.
         ValueError: If not one frame can be read, then too.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video")
-    with open_video(path) as capture:
-        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # an estimate, and of some containers 0 or below
-        frames_per_second = capture.get(cv2.CAP_PROP_FPS)
-        time_s = -1.0
-        for index in itertools.count():
-            is_read, frame = capture.read()
-            if not is_read:
-                break
-            time_before, time_s = time_s, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if time_s <= time_before and frames_per_second > 0:  # a file without time stamps
-                time_s = index / frames_per_second
-            yield VideoFrame(index, time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    if index == 0:
+    count = 0
+    try:
+        with open_regular(path) as file:
+            head, is_whole = file.read(HEAD_BYTES), not is_cut_off(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read as a video ({error.strerror}); replace or remove it") from error
+    if begins_as_video(head):
+        with open_video(path) as capture:
+            frames_per_second = capture.get(cv2.CAP_PROP_FPS)
+            time_s = -1.0
+            while True:
+                is_read, frame = capture.read()
+                if not is_read:
+                    break
+                time_before, time_s = time_s, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                if time_s <= time_before and frames_per_second > 0:  # a file without time stamps
+                    time_s = count / frames_per_second
+                yield VideoFrame(count, time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+                count += 1
+    if count == 0:
         raise ValueError(f"{path}: cannot be read as a video, or has no frames; convert it to MP4 (H.264) or remove it")
-    if index < 0.95 * expected:
-        logger.warning("%s: only %d of some %d frames could be read; the file is cut off", path, index, expected)
+    if not is_whole:
+        logger.warning("%s: the file is cut off; it was read as far as it goes, %d frames", shown(path), count)
 
 
 def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """Finds the images and videos that files, folders and glob patterns stand for.
 
-    Of folders and patterns (`**` stands for any number of folders) those files are taken whose suffix is one of an
-    image or video; a file that is named itself is taken whatever its suffix. Folders are searched to the bottom, links
-    followed; hidden files are passed over.
+    What exists is taken by its name, whatever signs are in it; a file that is named itself is taken whatever it is. Of
+    folders and patterns (`**` stands for any number of folders) the images and videos are taken, see
+    `is_image_or_video`. Folders are searched to the bottom, links followed; hidden files are passed over.
 
     Returns:
         Each file once, in the order of `paths` and below each in natural order: `img_2` before `img_10`.
 
     Raises:
         FileNotFoundError: If one of `paths` does not exist, or leads to no image and no video.
+        ValueError: If one of them is a pipe or a device.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -138,14 +160,18 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
             continue
         if path.is_dir():
             files = _files_below(path)
+        elif path.exists():
+            raise ValueError(f"{path} is a pipe or a device; write what it gives to a file, and name that")
         elif glob.has_magic(str(path)):
-            matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 -- absolute patterns too
+            there = next(parent for parent in path.parents if parent.exists())
+            pattern = Path(glob.escape(str(there)), path.relative_to(there))
+            matches = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207 -- absolute patterns too
             files = [file for match in matches for file in (_files_below(match) if match.is_dir() else [match])]
         else:
             raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
-        files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+        files = [file for file in files if is_image_or_video(file)]
         if not files:
-            raise FileNotFoundError(f"{path}: no image and no video there; give files that end in .jpg, .png or .mp4")
+            raise FileNotFoundError(f"{path}: no image and no video there; give JPEG, PNG or MP4 files, for example")
         found.update(dict.fromkeys(sorted(files, key=natural_key)))
     return list(found)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +17,16 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
+from ..names import file_name
+from .file_kinds import open_regular
+
 METADATA = ("labels", "image_size", "image_mean", "image_std", "resample")
 
 
 class OnnxClassifier:
     """A `Classifier` on the CPU from a `.onnx` file that `involvit export` wrote.
 
-    It uses as many threads as there are cores, or OMP_NUM_THREADS if that is set.
+    It uses as many threads as there are cores, or the first number of OMP_NUM_THREADS. A copy loads the file again.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -36,35 +40,43 @@ class OnnxClassifier:
         except ModuleNotFoundError:
             raise ModuleNotFoundError(f"{path} needs onnxruntime: pip install 'involvit[onnx]'") from None
         try:
-            content = path.read_bytes()
+            with open_regular(path) as file:
+                content = file.read()
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no such file; write it by `involvit export DIR --format onnx`") from None
         except IsADirectoryError:
             raise ValueError(f"{path} is a folder; name a file that `involvit export` wrote") from None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))  # 0: all cores
+        options.intra_op_num_threads = _num_threads()
         options.log_severity_level = 3  # errors only
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions derive from Exception directly, one class for each status
             raise ValueError(f"{path}: onnxruntime cannot load it ({error}); export it again") from error
+        is_half = self._session.get_inputs()[0].type == "tensor(float16)"  # as tools make of float32
+        self._type = np.float16 if is_half else np.float32
         metadata = self._session.get_modelmeta().custom_metadata_map
         if missing := [key for key in METADATA if key not in metadata]:
             raise ValueError(f"{path} has no {missing[0]!r} in its metadata; write it by `involvit export`")
+        self._path = path.absolute()
         labels, self.image_size, mean, std, resample = (json.loads(metadata[key]) for key in METADATA)
         self.labels = tuple(labels)
-        self.name = f"{path.name}@{hashlib.sha256(content).hexdigest()[:8]}"
+        self.name = f"{file_name(path.name)}@{hashlib.sha256(content).hexdigest()[:8]}"
         self._resample = Image.Resampling[resample.upper()]
         # pixel * scale + shift = (pixel / 255 - mean) / std
         mean, std = (np.array(of_channels, np.float32)[:, None, None] for of_channels in (mean, std))
         self._scale, self._shift = 1 / (255 * std), -mean / std
 
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return type(self), (self._path,)
+
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Classifies a batch; see `Classifier`."""
         if not images:
             return np.empty((0, len(self.labels)), np.float32)
-        (logits,) = self._session.run(["logits"], {"pixel_values": self.preprocess(images)})
-        return softmax(logits, axis=1)
+        pixel_values = self.preprocess(images).astype(self._type, copy=False)
+        (logits,) = self._session.run(["logits"], {"pixel_values": pixel_values})
+        return softmax(logits.astype(np.float32, copy=False), axis=1)
 
     def preprocess(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Resizes and normalises as the model's image processor does, to within one grey level.
@@ -75,3 +87,9 @@ class OnnxClassifier:
         size = (self.image_size, self.image_size)
         pixels = np.stack([np.asarray(Image.fromarray(image).resize(size, self._resample)) for image in images])
         return pixels.transpose(0, 3, 1, 2) * self._scale + self._shift
+
+
+def _num_threads() -> int:
+    """Returns how many threads OMP_NUM_THREADS asks for, as torch reads it; 0 stands for all cores."""
+    number = re.match(r"\s*\+?(\d+)", os.environ.get("OMP_NUM_THREADS", ""))
+    return int(number[1]) if number and len(number[1]) < 10 else 0

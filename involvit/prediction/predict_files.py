@@ -11,10 +11,12 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ..console import one_line
+from ..names import file_name, shown
 from .images import find_files
 from .predictor import ImageResult, Predictor
 from .processes import processes, same_for_all
-from .results import ResultsFile, check_results_path, file_name, result_rows
+from .results import ResultsFile, check_results_path, result_rows
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 SHOWN_CLASSES = 3
@@ -64,13 +66,16 @@ def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream: dict[
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would not end it sooner
         if group.is_main_process:
             table.write(names, keep_journals=group.num_processes > 1)
-            print(f"interrupted; what is done is in {out}, and the same command continues from there", file=sys.stderr)
+            print(
+                f"interrupted; what is done is in {shown(out)}, and the same command continues from there",
+                file=sys.stderr,
+            )
         return None
     if not group.is_main_process:
         return 0
     failed = len(table.write(names))
     before = f", {len(files) - len(left)} of them from before" if len(left) < len(files) else ""
-    print(f"{out}: {len(files) - failed} files{before}")
+    print(f"{shown(out)}: {len(files) - failed} files{before}")
     return failed
 
 
@@ -86,9 +91,9 @@ def _by_file(predictor: Predictor, files: Sequence[Path], stream: dict[str, Any]
 
 def _lines(result: ImageResult) -> Iterator[str]:
     """Yields what is printed of an image or frame, one line per face."""
-    place = file_name(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
+    place = shown(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
     if result.error is not None:
-        message = " ".join(str(result.error).split())
+        message = shown(one_line(str(result.error).replace(str(result.source), place)))
         yield message if message.startswith(place) else f"{place}: {message}"
     elif not result.faces:
         yield f"{place}: no face"

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..files import is_video
 from ..pixels import to_rgb
 from .classifier import Classifier, load_classifier
 from .face_detection import Box, FaceDetector, align_face, load_face_detector
+from .file_kinds import is_video
 from .images import check_rgb, find_files, read_image, read_video
 from .processes import processes
 
@@ -94,6 +94,8 @@ _Prepared = tuple[ImageResult, list[tuple[np.ndarray, dict[str, Any]]]]
 class Predictor:
     """Finds faces, if asked to, and classifies their expressions.
 
+    It can be copied and sent to other processes, where models are loaded anew.
+
     Args:
         model: A classifier, or what `load_classifier` takes; by default the model of the package.
         faces: Whether to find and align faces first; else the whole image is the face.
@@ -116,6 +118,9 @@ class Predictor:
         self.detector = face_detector if is_loaded else load_face_detector(face_detector)
         self.classifier = model if callable(model) else load_classifier(model)
         self._detecting = threading.Lock()  # detectors keep state
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.classifier, self.detector is not None, self.detector)
 
     def __call__(self, images: ImageSource | list[ImageSource]) -> list[FacePrediction] | list[list[FacePrediction]]:
         """Predicts for one image or video, or for each of a list.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from ..launcher import was_launched
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @functools.cache
 def processes() -> SimpleNamespace | PartialState:
     """Joins the other processes, if any, and returns `process_index`, `num_processes` and what they need to meet."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # what is used of it, while accelerate and torch stay unimported
+    if not was_launched():  # what is used of it, while accelerate and torch stay unimported
         alone = {"process_index": 0, "num_processes": 1, "is_main_process": True, "device": None}
         return SimpleNamespace(**alone, wait_for_everyone=lambda: None)
     import torch

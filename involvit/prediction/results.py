@@ -19,6 +19,7 @@ when interrupted, and before a run continues; so nothing that was finished is lo
 
 from __future__ import annotations
 
+import csv
 import glob
 import itertools
 import json
@@ -32,7 +33,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
+from ..console import one_line
 from ..files import whole_file
+from ..names import encodable
 
 if TYPE_CHECKING:
     from .predictor import ImageResult
@@ -48,16 +51,11 @@ _BEFORE |= dict.fromkeys((*_BOX, "detection_score"), "float64") | {"label": "str
 _AFTER = dict.fromkeys(("status", "error", "model", "detector"), "string")
 
 
-def file_name(path: str | Path) -> str:
-    """Returns a path as it stands in tables: what is not UTF-8 in it is escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def result_rows(result: ImageResult) -> Iterator[dict[str, Any]]:
     """Yields the rows of an image or video frame, without the columns that are the same for all rows."""
     place = {"frame": result.frame, "time_s": _rounded(result.time_s, 3)}
     if result.error is not None:
-        yield {**place, "status": UNREADABLE, "error": " ".join(str(result.error).split())}
+        yield {**place, "status": UNREADABLE, "error": encodable(one_line(result.error))}
     elif not result.faces:
         yield {**place, "status": NO_FACE}
     for number, face in enumerate(result.faces):
@@ -80,13 +78,15 @@ def check_results_path(path: Path) -> None:
     """Refuses a path that no table can be written to.
 
     Raises:
-        ValueError: If the suffix names no format, or the path is a folder.
+        ValueError: If the suffix names no format, or the path is no file.
         FileNotFoundError: If its folder does not exist.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: a table ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device; name a file")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
 
@@ -109,7 +109,7 @@ class ResultsFile:
     def __init__(self, path: Path, labels: Sequence[str], model: str, detector: str, process_index: int = 0) -> None:
         if taken := [label for label in labels if label in _BEFORE or label in _AFTER]:
             raise ValueError(f"the model's class {taken[0]!r} has the name of another column of the table; rename it")
-        self.path = path
+        self.path, self._format = path, path.suffix.lower()
         self._types = {**_BEFORE, **dict.fromkeys(labels, "float64"), **_AFTER}
         self._settings = {"model": model, "detector": detector}
         number = f"-{process_index}" if process_index else ""
@@ -170,13 +170,14 @@ class ResultsFile:
 
     def _read_table(self) -> pd.DataFrame:
         try:
-            if self.path.suffix == ".parquet":
-                table = pd.read_parquet(self.path)
-            elif self.path.suffix == ".jsonl":
-                table = pd.read_json(self.path, lines=True, dtype=False, convert_dates=False, precise_float=True)
-            else:  # a file may be called NA
-                empty = {"keep_default_na": False, "na_values": [""]}
-                table = pd.read_csv(self.path, dtype=self._types, float_precision="round_trip", **empty)
+            with self.path.open("rb") as file:  # in a name pandas could see a URL
+                if self._format == ".parquet":
+                    table = pd.read_parquet(file)
+                elif self._format == ".jsonl":
+                    table = pd.read_json(file, lines=True, dtype=False, convert_dates=False, precise_float=True)
+                else:  # a file may be called NA
+                    empty = {"keep_default_na": False, "na_values": [""]}
+                    table = pd.read_csv(file, dtype=self._types, float_precision="round_trip", **empty)
             if not {*_BEFORE, *_AFTER} <= set(table.columns):
                 raise ValueError("it has other columns")
             return self._typed(table)
@@ -189,20 +190,27 @@ class ResultsFile:
 
     def _replace(self, rows: pd.DataFrame, keep_journals: bool = False) -> None:
         if len(rows):
-            with whole_file(self.path) as beside:
-                if self.path.suffix == ".parquet":
-                    rows.to_parquet(beside, index=False)
-                elif self.path.suffix == ".jsonl":
-                    rows.to_json(beside, orient="records", lines=True, force_ascii=False)
+            with whole_file(self.path) as beside, beside.open("wb") as file:
+                if self._format == ".parquet":
+                    rows.to_parquet(file, index=False)
+                elif self._format == ".jsonl":
+                    rows.to_json(file, orient="records", lines=True, force_ascii=False)
                 else:
-                    rows.to_csv(beside, index=False)
-                with beside.open("rb") as written:
-                    os.fsync(written.fileno())
+                    rows.to_csv(file, index=False, quoting=_quoting(rows))
+                file.flush()
+                os.fsync(file.fileno())
         for journal in [] if keep_journals else self._journals():
             journal.unlink()
 
     def _journals(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))
+
+
+def _quoting(rows: pd.DataFrame) -> int:
+    """Returns how to quote in CSV. A carriage return ends a row, but Pythons below 3.11.9 do not quote for it."""
+    texts = rows.select_dtypes("string")
+    has_returns = any("\r" in name for name in rows) or any(texts[name].str.contains("\r").any() for name in texts)
+    return csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
 
 
 def _unreadable(rows: pd.DataFrame) -> set[str]:

@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils import logging
 
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_batch_norms
 
+from ..names import file_name
 from .processes import processes
+
+HUB_TIMEOUT_S = 10.0
 
 
 class TorchClassifier:
@@ -26,6 +31,8 @@ class TorchClassifier:
             models are loaded by the classes installed here, whatever code they bring.
         trust_remote_code: Whether code that other models bring is run; without, those that need it are refused. Weights
             are read as tensors alone either way.
+
+    A copy loads the model again.
 
     Attributes:
         network: The model, in evaluation mode and without gradients of its parameters; the BatchNorms of an InvolViT
@@ -42,7 +49,9 @@ class TorchClassifier:
         sha256 = hashlib.sha256()
         for tensor in network.state_dict().values():
             sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
-        self.name = f"{Path(model).resolve().name}@{sha256.hexdigest()[:8]}"
+        folder = Path(model).expanduser()
+        self._source = str(folder.absolute()) if folder.is_dir() else str(model), trust_remote_code
+        self.name = f"{file_name(folder.resolve().name)}@{sha256.hexdigest()[:8]}"
         self.labels = tuple(label for _, label in sorted(network.config.id2label.items()))
         size = getattr(self.processor, "crop_size", None) or self.processor.size  # that of its last crop or resize
         self.image_size = size.get("height") or size["shortest_edge"]
@@ -50,6 +59,9 @@ class TorchClassifier:
         self.network = network.to(device).eval().requires_grad_(False)
         if network.config.model_type == "involvit":
             fold_batch_norms(network)
+
+    def __reduce__(self) -> tuple[type, tuple[str, bool]]:
+        return type(self), self._source
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -64,7 +76,7 @@ class TorchClassifier:
 
 
 def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module, Any]:
-    """Loads a network, in float32 on the CPU unless its configuration says otherwise, and its image processor.
+    """Loads a network, in float32 whatever it was saved in, and its image processor.
 
     Arguments and errors are those of `TorchClassifier`.
     """
@@ -75,16 +87,19 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     if is_hub_id and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise FileNotFoundError(f"{model}: no such folder; name a folder that train.py wrote, or a Hub id")
     source = model if is_hub_id else str(folder)
+    local = {"local_files_only": True} if is_hub_id and not _is_reachable(model) else {}
     shows_progress = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of what takes a moment
     try:
-        if PreTrainedConfig.get_config_dict(source)[0].get("model_type") == "involvit":
+        if PreTrainedConfig.get_config_dict(source, **local)[0].get("model_type") == "involvit":
             network_class, processor_class, options = InvolViTForImageClassification, InvolViTImageProcessor, {}
         else:
             network_class, processor_class = AutoModelForImageClassification, AutoImageProcessor
             options = {"trust_remote_code": trust_remote_code}  # never None: the library would ask on the terminal
-        network, report = network_class.from_pretrained(source, output_loading_info=True, **options)
-        processor = processor_class.from_pretrained(source, **options)
+        network, report = network_class.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, **local, **options
+        )
+        processor = processor_class.from_pretrained(source, **local, **options)
     except Exception as error:  # files from anywhere: the library raises nearly anything on them
         reason = str(error).strip().partition("\n")[0]
         message = f"{model} cannot be loaded as an image classification model: {reason}"
@@ -104,3 +119,14 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{model} is no trained image classification model: its weights lack {missing[0]}")
     return network, processor
+
+
+def _is_reachable(model: str) -> bool:
+    """Returns whether the Hub answers; where it does not, the library would ask six times and say so each time."""
+    try:
+        get_hf_file_metadata(hf_hub_url(model, "config.json"), timeout=HUB_TIMEOUT_S)
+    except HfHubHTTPError:  # an answer too
+        return True
+    except Exception:  # no network, or told to do without it
+        return False
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ class _Samples:
     """
 
     def __init__(self, path: str | Path, max_seconds: float, max_rate: float) -> None:
-        with open_video(path) as header:  # read_video says what is wrong with it
+        rate = count = 0.0
+        with suppress(OSError), open_video(path) as header:  # read_video says what is wrong with it
             rate, count = header.get(cv2.CAP_PROP_FPS), header.get(cv2.CAP_PROP_FRAME_COUNT)
         self._path, self._max_seconds = path, max_seconds
         self.rate = min(rate, max_rate) if rate > 0 else max_rate
@@ -198,7 +199,7 @@ class _Samples:
 @contextmanager
 def _video_file(path: Path, rate: float) -> Iterator[Callable[[np.ndarray, int], None]]:
     """Gives a function that writes images to the slots of a WebM video, which takes its name when it is whole."""
-    if path.suffix != ".webm":
+    if path.suffix.lower() != ".webm":
         raise ValueError(f"{path}: an annotated video ends in .webm")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
@@ -212,7 +213,7 @@ def _video_file(path: Path, rate: float) -> Iterator[Callable[[np.ndarray, int],
             # FFmpeg's WebM has no table of tags, which OpenCV says on the terminal, whatever the tag. It does no harm.
             with quiet_opencv():
                 size, codec = (image.shape[1], image.shape[0]), cv2.VideoWriter.fourcc(*"VP80")
-                if not writer.open(str(beside), cv2.CAP_FFMPEG, codec, rate, size):
+                if not writer.open(str(beside.absolute()), cv2.CAP_FFMPEG, codec, rate, size):
                     raise OSError(f"{path.parent}: cannot write a video there; is there room, and are you allowed?")
         for _ in range(num_written, slot):
             writer.write(shown)

@@ -78,7 +78,7 @@ def export_onnx(
         ValueError: For anything else that cannot be used; the message says what to do.
     """
     out = Path(out).expanduser()
-    if out.suffix != ".onnx" or out.is_dir():
+    if out.suffix.lower() != ".onnx" or out.is_dir():
         raise ValueError(f"{out}: name a file that ends in .onnx")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent}: no such folder; create it, or name a file in another one")
@@ -90,7 +90,7 @@ def export_onnx(
         raise ModuleNotFoundError(f"exporting needs {' and '.join(missing)}: pip install 'involvit[onnx]'")
 
     network, processor = load_network(str(model))
-    network = network.eval().float()
+    network = network.eval()
     metadata = _metadata(model, network, processor)
     image_size = metadata["image_size"]
     calibration = None if quantize is None else _calibration_batches(calibration_data, processor, image_size)

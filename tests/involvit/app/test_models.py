@@ -1,8 +1,15 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from involvit.app import models
 from involvit.prediction.onnx_classifier import OnnxClassifier
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +59,39 @@ def test_only_the_code_of_models_that_were_offered_is_run(offered, monkeypatch):
     for name in ("model.onnx", "us/model", "someone/model"):
         models.shared(name)
     assert loads == {str(offered): True, "us/model": True, "someone/model": False}
+
+
+VISITORS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numba
+import numpy as np
+from involvit.app import models
+from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
+
+small = {"branches": "rednet", "rednet_depths": (1, 1), "rednet_widths": (64, 128), "rednet_stem_channels": 32}
+model = InvolViTForImageClassification(InvolViTConfig(image_size=32, **small))
+for name in ("a", "b"):
+    model.save_pretrained(f"{sys.argv[1]}/{name}")
+    InvolViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(f"{sys.argv[1]}/{name}")
+models.settings.models = [f"{sys.argv[1]}/a", f"{sys.argv[1]}/b"]
+face = np.full((32, 32, 3), 128, np.uint8)
+
+
+def visit(number):
+    label = models.predictor("ab"[number % 2], whole_image=True)(face)[0].label
+    assert np.isfinite(models.heat_maps("ab"[number % 2], face, label)["rednet"]).all()
+
+
+visit(0)
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(visit, range(40)))
+assert numba.threading_layer() == "workqueue"
+"""
+
+
+def test_four_visitors_at_once_survive_the_threading_layer_of_macos(tmp_path):
+    environment = os.environ | {"NUMBA_THREADING_LAYER": "workqueue", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", VISITORS, str(tmp_path)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -47,8 +47,13 @@ def test_photos_and_archives_are_listed_in_order_with_their_content(tmp_path, fo
         *("photos.zip/چهره.webp", "single.txt"),
     ]
     assert [upload.path.read_bytes().decode() for upload in found] == [*names[:3], names[4], names[3], "single"]
-    assert [upload.path.suffix for upload in found] == [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".txt"]
     assert {upload.path for upload in found[:-1]} == {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_photo_in_an_archive_is_known_by_its_content_too(tmp_path, folder):
+    members = {"photo": encoded(), "b.jpg_large": encoded("PNG"), "notes.md": b"BMW", "raw.nef": encoded("TIFF")}
+    found = unpack([write_zip(tmp_path / "photos.zip", members)], folder)
+    assert [upload.name for upload in found] == ["photos.zip/b.jpg_large", "photos.zip/photo"]
 
 
 def test_names_in_an_archive_may_be_long_and_odd(tmp_path, folder):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from involvit import pixels
 from involvit.app import uploads
 from involvit.app.uploads import read_photo
 from involvit.prediction.images import read_image
@@ -55,6 +56,12 @@ def test_a_photo_is_read_as_read_image_reads_it(tmp_path, name):
     photo = read_photo(path)
     assert photo.dtype == np.uint8
     np.testing.assert_array_equal(photo, read_image(path))
+
+
+def test_a_broken_exif_block_costs_no_photo(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded("PNG", exif=b"garbage, not TIFF"))
+    np.testing.assert_array_equal(read_photo(path), PIXELS)
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path):
@@ -115,7 +122,7 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch, sid
     path = tmp_path / "huge.png"
     path.write_bytes(solid_png(side))
     assert path.stat().st_size < 500_000
-    monkeypatch.setattr(uploads, "to_rgb", None)
+    monkeypatch.setattr(pixels, "to_rgb", None)
     with warnings.catch_warnings():
         warnings.simplefilter(action)
         assert (

@@ -4,10 +4,20 @@ import pytest
 from involvit.prediction import classifier
 from involvit.prediction.classifier import default_model, load_classifier
 from involvit.prediction.onnx_classifier import OnnxClassifier
+from involvit.prediction.torch_classifier import TorchClassifier
+
+from .test_torch_classifier import save_involvit
 
 
 def test_a_file_in_onnx_is_run_by_onnxruntime(onnx_model):
     assert isinstance(load_classifier(str(onnx_model)), OnnxClassifier)
+
+
+def test_a_path_that_exists_is_what_it_is(onnx_model, tmp_path):
+    (tmp_path / "m.ONNX").write_bytes(onnx_model.read_bytes())
+    assert isinstance(load_classifier(tmp_path / "m.ONNX"), OnnxClassifier)
+    save_involvit(tmp_path / "model.onnx")  # a folder
+    assert isinstance(load_classifier(tmp_path / "model.onnx"), TorchClassifier)
 
 
 def test_the_default_is_the_installed_model_else_that_of_the_checkout(tmp_path, monkeypatch):

@@ -128,7 +128,10 @@ def test_a_file_that_is_no_detector_is_told_in_one_line(tmp_path, capfd):
             load_face_detector(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"nowhere.onnx: no such file; .*--face_detector"):
         load_face_detector(str(tmp_path / "nowhere.onnx"))
-    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ValueError, match=r"cannot be read \(it is a pipe or a device, not a file\)"):
+        load_face_detector(tmp_path / "pipe.onnx")
+    with pytest.raises(ValueError, match=r"cannot be read \(it is a folder\)"):
         load_face_detector(tmp_path)
     assert capfd.readouterr().err == ""
 

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -91,7 +92,7 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path):
         read_image(tmp_path / "wide.tif")
     with pytest.raises(FileNotFoundError, match=r"nowhere.jpg: no such file"):
         read_image(tmp_path / "nowhere.jpg")
-    with pytest.raises(ValueError, match=r"cannot be read as an image \(Is a directory\)"):
+    with pytest.raises(ValueError, match=r"cannot be read as an image \(it is a folder\)"):
         read_image(tmp_path)
 
 
@@ -196,7 +197,50 @@ def test_a_video_that_is_cut_off_is_read_as_far_as_it_goes_with_a_warning(tmp_pa
     with caplog.at_level(logging.WARNING):
         frames = list(read_video(path))
     assert 1 <= len(frames) < 15
-    assert f"only {len(frames)} of some 20 frames" in caplog.text
+    assert caplog.messages == [f"{path}: the file is cut off; it was read as far as it goes, {len(frames)} frames"]
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30.mp4", "%03d.png", "concat:a.mp4", "http:x.mp4", "-x.mp4", "b\udcff.mp4", "no_suffix"]
+)
+def test_the_name_of_a_video_is_only_a_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # a relative path may begin as a protocol does
+    write_video(tmp_path / "clip.mp4", counting_frames(3), codec="mp4v").rename(name)
+    assert len(list(read_video(name))) == 3
+
+
+def test_nothing_is_said_of_a_whole_video_whose_header_promises_more(tmp_path, caplog):
+    path = write_video(tmp_path / "clip.mkv", counting_frames(10))
+    content = path.read_bytes()
+    at = content.index(b"\x44\x89\x88") + 3  # Matroska's duration, as it is where the sound goes on
+    path.write_bytes(content[:at] + struct.pack(">d", 100_000.0) + content[at + 8 :])
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) > 1000
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read_video(path))) == 10
+    assert caplog.messages == []
+
+
+def test_a_playlist_is_no_video(tmp_path):
+    write_video(tmp_path / "other.mp4", counting_frames(3), codec="mp4v")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(ValueError, match="cannot be read as a video"):
+        next(read_video(tmp_path / "list.mp4"))
+
+
+def test_threads_that_open_videos_leave_the_level_of_opencvs_log(tmp_path):
+    path = write_video(tmp_path / "clip.avi", counting_frames(1))
+    level = cv2.utils.logging.getLogLevel()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: list(read_video(path)), range(64)))
+    assert cv2.utils.logging.getLogLevel() == level
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
+def test_a_broken_exif_block_costs_no_image(tmp_path, name):
+    exif = b"Exif\0\0garbage" if name.endswith("jpg") else b"garbage, not TIFF"
+    Image.fromarray(noise((8, 12, 3))).save(tmp_path / name, exif=exif)
+    Image.fromarray(noise((8, 12, 3))).save(tmp_path / f"plain_{name}")
+    np.testing.assert_array_equal(read_image(tmp_path / name), read_image(tmp_path / f"plain_{name}"))
 
 
 def touch(root, *names):
@@ -217,6 +261,29 @@ def test_patterns_files_and_folders_keep_their_order_and_come_once(tmp_path):
     touch(tmp_path, "a/1.jpg", "a/b/2.jpg", "a/3.txt", "odd.bin", "x[1].png")
     found = find_files([tmp_path / "odd.bin", tmp_path / "**/2.*", tmp_path / "a/*", tmp_path / "x[1].png"])
     assert [str(path.relative_to(tmp_path)) for path in found] == ["odd.bin", "a/b/2.jpg", "a/1.jpg", "x[1].png"]
+
+
+def test_signs_of_patterns_in_the_names_of_folders_are_signs(tmp_path):
+    touch(tmp_path, "[v2] faces/1.jpg", "[v2] faces/2.png", "[v2] faces/a*/3.jpg", "v/4.jpg")
+    found = find_files([tmp_path / "[v2] faces/*.jpg", tmp_path / "[v2] faces/a*/*", tmp_path / "[v]/*"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["[v2] faces/1.jpg", "[v2] faces/a*/3.jpg", "v/4.jpg"]
+
+
+def test_what_a_file_holds_counts_in_folders(tmp_path):
+    touch(tmp_path, "empty", "notes.txt", "broken.jpg")
+    Image.fromarray(noise((8, 8))).save(tmp_path / "photo", "PNG")
+    write_video(tmp_path / "clip.mp4", counting_frames(1), codec="mp4v").rename(tmp_path / "clip.bin")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert [path.name for path in find_files([tmp_path])] == ["broken.jpg", "clip.bin", "photo"]
+
+
+def test_a_pipe_is_refused_in_one_line(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match=r"pipe.jpg is a pipe or a device; write"):
+        find_files([tmp_path / "pipe.jpg"])
+    for read in (read_image, lambda path: next(read_video(path))):
+        with pytest.raises(ValueError, match=r"\(?it is a pipe or a device, not a file\)"):
+            read(tmp_path / "pipe.jpg")
 
 
 def test_a_path_that_leads_to_nothing_is_named(tmp_path):

@@ -1,7 +1,10 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from scipy.special import softmax
 
@@ -9,6 +12,8 @@ from involvit.prediction.onnx_classifier import OnnxClassifier
 from modeling_involvit import LABELS, InvolViTImageProcessor
 
 from ..conftest import PREPROCESSING
+
+ROOT = Path(__file__).parents[3]
 
 
 def random_images(*sizes, seed=0):
@@ -59,11 +64,59 @@ def test_the_name_tells_weights_apart(tmp_path, write_onnx):
     assert zero.split("@")[1] == same.split("@")[1]
 
 
+@pytest.mark.parametrize(
+    ("value", "threads"),
+    [("2", 2), ("2,1", 2), (" 3 ", 3), ("+2", 2), ("", 0), ("all", 0), ("-2", 0), ("9" * 30, 0), (None, 0)],
+)
+def test_the_number_of_threads_is_read_as_torch_reads_it(onnx_model, monkeypatch, value, threads):
+    if value is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+    classifier = OnnxClassifier(onnx_model)
+    assert classifier._session.get_session_options().intra_op_num_threads == threads
+
+
+def test_a_model_in_half_precision_classifies_too(tmp_path, write_onnx):
+    write_onnx(tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    for tensor in model.graph.initializer:
+        if tensor.name == "weights":
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float16), "weights")
+            )
+    onnx.save(model, tmp_path / "half.onnx")
+    images = random_images((20, 30), (8, 8))
+    expected = OnnxClassifier(tmp_path / "model.onnx")(images)
+    found = OnnxClassifier(tmp_path / "half.onnx")(images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_onnxruntime_leaves_no_file_in_the_home_folder(onnx_model, tmp_path):
+    script = f"""
+import numpy as np
+from pathlib import Path
+from involvit.prediction.onnx_classifier import OnnxClassifier
+OnnxClassifier(Path({str(onnx_model)!r}))([np.zeros((8, 8, 3), np.uint8)])
+"""
+    unset = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path, write_onnx, monkeypatch):
     with pytest.raises(FileNotFoundError, match="no such file; write it by `involvit export"):
         OnnxClassifier(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match="is a folder"):
         OnnxClassifier(tmp_path)
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(OSError, match="it is a pipe or a device"):
+        OnnxClassifier(tmp_path / "pipe.onnx")
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ValueError, match="onnxruntime cannot load it"):
         OnnxClassifier(tmp_path / "text.onnx")

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 from pathlib import Path
@@ -6,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from involvit.names import file_name
 from involvit.prediction.predictor import FacePrediction, ImageResult
-from involvit.prediction.results import ResultsFile, check_results_path, file_name, result_rows
+from involvit.prediction.results import ResultsFile, check_results_path, result_rows
 
 LABELS = ("Happy", "Sad")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -148,8 +150,8 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one_and_the_journal(opene
     table.write(["a.png"])
     before = (tmp_path / "out.csv").read_bytes()
 
-    def write_half(self, path, **kwargs):
-        Path(path).write_text("file,")
+    def write_half(self, file, **kwargs):
+        file.write(b"file,")
         raise OSError("No space left on device")
 
     table = opened()
@@ -196,9 +198,53 @@ def test_numbers_of_numpy_become_rows_too():
     assert json.loads(json.dumps(list(result_rows(ImageResult(0, "a", (face,))))))[0]["width"] == 3
 
 
-def test_a_name_that_is_not_utf_8_is_escaped():
-    assert file_name(Path("a") / "é.png") == "a/é.png"
-    assert file_name(os.fsdecode(b"\xff.png")) == "\\xff.png"
+ODD_NAMES = [
+    "a\rb.png",
+    "c\r\nd.png",
+    'q"x,\n.png',
+    "u\u2028v\x85w\x0b\x1c.png",
+    "\ufeffx.png",
+    " y\t.png ",
+    "NA",
+    "\\r",
+]
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".CSV"])
+def test_a_name_is_one_row_whatever_signs_are_in_it(opened, tmp_path, suffix):
+    for _ in range(3):  # the second and third find everything done
+        table = opened(suffix)
+        done = table.start()
+        for name in sorted(set(ODD_NAMES) - done):
+            table.append(name, [row(0.5)])
+        table.write(ODD_NAMES)
+    assert done == set(ODD_NAMES)
+    if suffix.lower() == ".csv":
+        with (tmp_path / f"out{suffix}").open(newline="", encoding="utf-8") as file:
+            names = [cells["file"] for cells in csv.DictReader(file)]
+    else:
+        names = list(read(tmp_path / f"out{suffix}")["file"])
+    assert names == ODD_NAMES
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_error_may_name_an_undecodable_file(opened, suffix):
+    path = os.fsdecode(b"\xff.png")
+    error = ValueError(f"{path}: is empty")
+    table = opened(suffix)
+    table.append(file_name(path), list(result_rows(ImageResult(0, path, error=error))))
+    assert table.write([]) == set()
+    assert opened(suffix).start() == set()
+
+
+def test_a_table_may_have_the_name_of_a_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        table = ResultsFile(Path("http:out.csv"), LABELS, "m@1", "none")
+        if "a.png" not in table.start():
+            table.append("a.png", [row(0.5)])
+        table.write(["a.png"])
+    assert len(pd.read_csv(tmp_path / "http:out.csv")) == 1
 
 
 def test_where_no_table_can_be_written_is_told_in_one_line(tmp_path):
@@ -206,7 +252,10 @@ def test_where_no_table_can_be_written_is_told_in_one_line(tmp_path):
         ("out.xlsx", ValueError, r"ends in \.csv, \.jsonl or \.parquet"),
         ("nowhere/out.csv", FileNotFoundError, "there is no folder"),
         ("folder.csv", ValueError, "is a folder"),
+        ("pipe.csv", ValueError, "is a pipe or a device"),
     ):
+        if not (tmp_path / "pipe.csv").exists():
+            os.mkfifo(tmp_path / "pipe.csv")
         (tmp_path / "folder.csv").mkdir(exist_ok=True)
         with pytest.raises(error, match=message):
             check_results_path(tmp_path / path)

@@ -1,4 +1,9 @@
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ from transformers import BertConfig, ResNetConfig, ResNetForImageClassification,
 from involvit.prediction.torch_classifier import TorchClassifier
 from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
 
+ROOT = Path(__file__).parents[3]
 SMALL = {
     "image_size": 32,
     "branches": "rednet",
@@ -83,6 +89,37 @@ def test_an_involvit_folder_gives_what_the_library_computes(saved, images):
     np.testing.assert_allclose(result, probabilities(model, processor, images), atol=1e-5)
     assert (classifier.labels, classifier.image_size) == (LABELS, 32)
     assert classifier([]).shape == (0, 7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("save", [save_involvit, save_resnet])
+def test_a_model_saved_in_half_precision_gives_the_same_labels(tmp_path, images, save, dtype):
+    model, processor = save(tmp_path / "model")
+    expected = probabilities(model, processor, images)
+    model.to(dtype).save_pretrained(tmp_path / "half")
+    processor.save_pretrained(tmp_path / "half")
+    classifier = TorchClassifier(tmp_path / "half")
+    found = classifier(images)
+    assert (found.dtype, classifier.network.dtype) == (np.float32, torch.float32)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_without_a_network_a_hub_id_is_refused_in_one_line(tmp_path):
+    script = """
+from involvit.prediction.torch_classifier import TorchClassifier
+try: TorchClassifier("someone/model")
+except ValueError as error: print(error)
+"""
+    unset = ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+    environment = {name: value for name, value in os.environ.items() if name.upper() not in unset}
+    # Port 9, of no service, refuses; the library would try six times and say so.
+    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert result.returncode == 0, result.stdout
+    assert re.fullmatch(r"'someone/model' is not a folder here, and cannot be loaded from the Hub .*\n", result.stdout)
 
 
 def test_norms_are_folded_for_speed(saved):

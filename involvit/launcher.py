@@ -1,0 +1,36 @@
+"""The variables by which `accelerate launch` and `torchrun` tell a process which of several it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+PLACE = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT")
+
+logger = logging.getLogger(__name__)
+
+
+def was_launched() -> bool:
+    """Returns whether this is one of several processes; variables that are left over are removed, and named in a line.
+
+    To be called before accelerate or torch read them: they would stop, or wait for processes that are not there.
+    """
+    given = {name: os.environ[name] for name in (*PLACE, "LOCAL_WORLD_SIZE", "MASTER_ADDR") if name in os.environ}
+    if not given:
+        return False
+    try:
+        size, rank, local_rank, port = (int(given[name]) for name in PLACE)
+        local_size = int(given.get("LOCAL_WORLD_SIZE", size))
+        is_whole = 0 <= rank < size and 0 <= local_rank < local_size <= size and 0 < port < 65536
+        is_whole = is_whole and "MASTER_ADDR" in given
+    except (KeyError, ValueError):
+        is_whole = False
+    if not is_whole:
+        for name in given:
+            del os.environ[name]
+        if given.get("WORLD_SIZE", "").strip() not in ("", "1"):
+            logger.warning(f"{', '.join(given)} are ignored: no launcher set them together, so this process is alone")
+        return False
+    if size > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # with it they are there
+        logger.warning(f"waiting for the other processes at {given['MASTER_ADDR']}:{port}, as WORLD_SIZE={size} says")
+    return size > 1

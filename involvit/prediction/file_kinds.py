@@ -1,0 +1,146 @@
+"""What a file is: an image, a video, or neither. Its content decides, and where that says nothing its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from PIL import Image
+
+from ..files import IMAGE_FORMATS
+
+HEAD_BYTES = 4096  # what a reader of the first bytes gets
+
+# Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
+IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS}
+IMAGE_SUFFIXES |= {".heic", ".heif"}
+VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+AUDIO_SUFFIXES = {".m4a", ".mka", ".weba", ".wma"}  # begin as videos do
+TIFF_SUFFIXES = {".tif", ".tiff", ""}  # raw photos of cameras begin so too, and what Pillow sees in them is a preview
+
+# FFmpeg goes by content too, but what it takes for a video can be a text that names other files on the disk (ffconcat,
+# HLS playlists), such as those of other users of the app.
+_VIDEO = re.compile(
+    rb"\0.{3}ftyp(?!avi[fs]|hei|hev|mif1|msf1|crx |M4[ABP] )"  # MP4, MOV, 3GP; not AVIF, HEIC, raw photos, audio books
+    rb"|\0.{3}(moov|wide|free|skip)|.{4}mdat"  # older MOV
+    rb"|\x1aE\xdf\xa3"  # MKV, WebM
+    rb"|RIFF.{4}AVI "
+    rb"|\0\0\x01[\xb3\xba]"  # MPEG, VOB
+    rb"|.{0,191}?(G..[\x10-\x3f].{184}){4}G"  # MPEG transport streams: TS
+    rb"|.{0,195}?(G..[\x10-\x3f].{188}){4}G"  # and M2TS, MTS
+    rb"|0&\xb2u"  # WMV
+    rb"|FLV\x01"
+    rb"|OggS.*(\x80theora|OVP80|BBCD\0)"  # OGV; other Ogg files are audio
+    rb"|\x06\x0e\+4\x02\x05\x01\x01\r\x01\x02"  # MXF
+    rb"|\0\0\0\x01[\x27\x47\x67\x40]"  # H.264 and H.265 as some cameras write them, in no container
+    rb"|YUV4MPEG2 ",
+    re.DOTALL,
+)
+_HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
+_IMAGE = re.compile(
+    rb"\xff\xd8\xff"  # JPEG
+    rb"|\x89PNG\r\n\x1a\n"
+    rb"|RIFF.{4}WEBP"
+    rb"|GIF8[79]a"
+    rb"|BM.{12}[\x0c(48@l|]\0\0\0"
+    rb"|P[1-6fF]\s+(#[^\n]*\n\s*)*\d+\s+\d"  # PPM
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xffO\xffQ"  # JPEG 2000
+    rb"|.{4}ftyp(avi[fs]|hei|hev|mif1|msf1)",  # AVIF, HEIC
+    re.DOTALL,
+)
+_TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a file to read its bytes; a pipe or a device, which may have none to give for ever, is refused.
+
+    Raises:
+        OSError: If it is not a regular file, or cannot be opened.
+    """
+    if not stat.S_ISREG(mode := Path(path).stat().st_mode):
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return Path(path).open("rb")
+
+
+def first_bytes(path: str | Path) -> bytes:
+    """Returns the first bytes of a file; none of one that cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+def is_heic(head: bytes) -> bool:
+    """Returns whether a file that begins so is a HEIC photo, which Pillow cannot read."""
+    return _HEIC.match(head) is not None
+
+
+def begins_as_image(head: bytes, suffix: str) -> bool:
+    """Returns whether a file that begins so is an image; its suffix tells a TIFF file from a raw photo."""
+    is_tiff = _TIFF.match(head) and suffix.lower() in TIFF_SUFFIXES
+    return bool(is_tiff) or _IMAGE.match(head) is not None
+
+
+def begins_as_video(head: bytes) -> bool:
+    """Returns whether a file that begins so is a video."""
+    return _VIDEO.match(head) is not None
+
+
+def is_cut_off(file: BinaryIO) -> bool:
+    """Returns whether an AVI, MP4, MOV, MKV or WebM file ends before the part of it that holds the pictures does.
+
+    How many frames or seconds a header promises says nothing: it counts sound, a late start, or is an estimate.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(64)
+    if head.startswith(b"RIFF"):
+        return int.from_bytes(head[4:8], "little") > size  # some writers count the eight bytes before it, some do not
+    if (at := head.find(b"\x18\x53\x80\x67") + 4) > 4:  # Matroska's segment and its length: 7 bits for each byte
+        length = 9 - head[at].bit_length()
+        largest = (1 << 7 * length) - 1  # stands for a length that is not known
+        value = int.from_bytes(head[at : at + length], "big") & largest
+        return value < largest and at + length + value > size
+    position = 0
+    while position < size:  # the boxes of MP4
+        file.seek(position)
+        box = file.read(16)
+        length = int.from_bytes(box[:4], "big")
+        if length == 1:
+            length = int.from_bytes(box[8:], "big")
+        if length < 8:  # 0: up to the end; others are none
+            return False
+        position += length
+        if box[4:8] == b"mdat" and position > size:
+            return True
+    return False
+
+
+def is_video(path: str | PurePath) -> bool:
+    """Returns whether a file is to be read as a video: by its content, or by its name if it is no image either."""
+    head, suffix = first_bytes(path), PurePath(path).suffix.lower()
+    return begins_as_video(head) or (suffix in VIDEO_SUFFIXES and not begins_as_image(head, ".tif"))
+
+
+def is_image_or_video(path: str | PurePath) -> bool:
+    """Returns whether a file in a folder is an image or a video, by its name or else by its content.
+
+    One with a name of these that is damaged is one as well, so that its reader says so. Pipes and devices are none.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    with suppress(OSError):  # such as a link that leads nowhere
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        return True
+    head = first_bytes(path)
+    return begins_as_image(head, suffix) or (begins_as_video(head) and suffix not in AUDIO_SUFFIXES)
