@@ -81,7 +81,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 def _decode(file: BinaryIO, prepare: Callable[[Image.Image], object] | None) -> np.ndarray:
     try:
         image = Image.open(file, formats=IMAGE_FORMATS)
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # where warnings are errors
         problem = f"has more than {MAX_MEGAPIXELS} megapixels; make it smaller"
         raise Image.DecompressionBombError(problem) from None
     with image:
