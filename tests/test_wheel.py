@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 import skimage
+import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -160,11 +161,15 @@ def test_it_trains_in_an_empty_folder(run, tmp_path):
 
 def test_it_studies_in_an_empty_folder(run, tmp_path):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    words = ["--variants", "rednet", "--splits", "random", "--repeats", "1", "--out", "study"]
-    words += ["--set", "model.branches=fusion"]
+    words = ["--variants", "rednet", "--splits", "group", "--repeats", "1", "--out", "study"]
+    words += ["--set", "model.branches=fusion", "--set", "max_steps=1", "--set", "num_threads=1"]
     result = run("study", "--config", "recipe.yaml", *words)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "study" / "report" / "report.html").exists()
+    report = json.loads((tmp_path / "study" / "report" / "report.json").read_text())
+    assert [(run["split"], run["train_images"]) for run in report["runs"]] == [("group", 63)]
+    saved = yaml.safe_load((tmp_path / "study" / "runs" / "rednet" / "group" / "seed42" / "recipe.yaml").read_text())
+    assert saved["model"]["branches"] == "rednet"
+    assert (saved["max_steps"], saved["split"]) == (1, "group")
 
 
 def test_the_app_answers_in_an_empty_folder_and_leaves_nothing_of_its_visitors(installed, tmp_path):

@@ -197,15 +197,3 @@ except KeyboardInterrupt:
     with pytest.raises(KeyboardInterrupt):
         go(config, tmp_path / "out")
     assert ended.exists()
-
-
-def test_in_an_empty_folder_a_study_trains_and_leaves_a_report(config, tmp_path, monkeypatch):
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    out = tmp_path / "out"
-    assert go(config, out, variants=["rednet"], splits=["group"], settings=["max_steps=1", "num_threads=1"]) == 0
-    report = json.loads((out / "report" / "report.json").read_text())
-    assert [(run["split"], run["train_images"]) for run in report["runs"]] == [("group", 42)]
-    saved = yaml.safe_load((out / "runs" / "rednet" / "group" / "seed42" / "recipe.yaml").read_text())
-    assert saved["model"]["branches"] == "rednet"
-    assert (saved["max_steps"], saved["split"]) == (1, "group")
