@@ -47,8 +47,10 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
         The command's status, or 1 after a fault of the program, 2 after an error that the user can mend (ValueError,
         OSError, ImportError), 130 after Ctrl-C, 141 if the reader of the output, such as `head`, has closed it.
     """
+    # Closed ones are None. Those of terminals may have no sign for what is in a file name.
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # file names may hold what the terminal's encoding has no sign for
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
         status = command()

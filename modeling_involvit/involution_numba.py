@@ -41,8 +41,8 @@ PIXELS = 8  # of a row at once: as many sums as keep the multipliers busy
 
 
 def is_available() -> bool:
-    """Returns whether Numba is installed."""
-    return numba is not None
+    """Returns whether Numba is installed and compiles (NUMBA_DISABLE_JIT has it interpret)."""
+    return numba is not None and not numba.config.DISABLE_JIT
 
 
 def forward(x_BCHW: Tensor, weight_BGKKhw: Tensor, stride: int) -> Tensor:
@@ -82,7 +82,7 @@ def _run(kernel: Callable, *arguments: Tensor | int) -> None:
 
 def _compiled(function: Callable) -> Callable:
     """Compiles a kernel at its first call, and keeps the code for the next process where there is a folder for it."""
-    if numba is None:
+    if not is_available():
         return function
     kernel = numba.njit(parallel=True, nogil=True, error_model="numpy")(function)
     with suppress(RuntimeError):  # no such folder

@@ -13,8 +13,7 @@ SCRIPT = """
 import os, sys
 for name in ("sched_getaffinity", "sched_setaffinity", "killpg", "getuid", "mkfifo"):
     delattr(os, name)
-for name in ("resource", "fcntl", "pwd"):
-    sys.modules[name] = None  # an import of it fails
+sys.modules["resource"] = None  # an import of it fails
 from involvit.cli import main
 import PIL.Image
 PIL.Image.new("RGB", (48, 48)).save("face.png")

@@ -31,7 +31,7 @@ from dataset_script.fer_dataset import RENDERED, load_fer_dataset
 from dataset_script.labels import LABELS
 from dataset_script.rendered.rendered_faces import LARGEST, SMALLEST, rendered_faces
 
-from ..files import whole_file
+from ..files import expand_user, whole_file
 from ..pixels import to_rgb
 from ..prediction.torch_classifier import load_network
 
@@ -77,7 +77,7 @@ def export_onnx(
         ModuleNotFoundError: If onnx, onnxruntime or onnxscript is not installed.
         ValueError: For anything else that cannot be used; the message says what to do.
     """
-    out = Path(out).expanduser()
+    out = expand_user(out)
     if out.suffix.lower() != ".onnx" or out.is_dir():
         raise ValueError(f"{out}: name a file that ends in .onnx")
     if not out.parent.is_dir():
@@ -119,7 +119,7 @@ def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str
             f"{model}: its {type(processor).__name__} does other things than resizing to a square and scaling to "
             f"0 .. 1, which the ONNX file cannot express; set it so, or export another model"
         )
-    card = Path(model).expanduser() / "README.md"
+    card = expand_user(model) / "README.md"
     licence = (metadata_load(card) or {}).get("license") if card.is_file() else None
     return {
         "labels": [label for _, label in sorted(network.config.id2label.items())],

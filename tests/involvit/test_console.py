@@ -68,6 +68,12 @@ def test_nothing_is_said_when_the_reader_of_the_output_has_seen_enough():
     assert (process.stderr.read(), process.wait()) == (b"", 141)
 
 
+def test_output_may_be_closed():
+    code = "import sys; from involvit.console import run_command; sys.exit(run_command(lambda: print('x') or 0))"
+    command = f'"{sys.executable}" -c "{code}" >&- 2>&-'
+    assert subprocess.run(command, cwd=ROOT, shell=True).returncode == 0
+
+
 def test_a_mistake_in_the_words_is_one_line(capsys):
     parser = Parser(prog="involvit")
     parser.add_argument("--jobs", type=positive)

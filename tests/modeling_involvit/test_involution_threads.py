@@ -1,4 +1,4 @@
-"""Several threads at once, on the layer of Numba that allows one: in a process of its own, which would abort."""
+"""How Numba was set up: several threads on the layer that allows one, which would abort, and no compiler at all."""
 
 import os
 import subprocess
@@ -26,3 +26,11 @@ def test_four_threads_compute_at_once_on_numbas_own_layer():
     environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
     result = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "workqueue\n", "")
+
+
+def test_without_numbas_compiler_the_operator_is_computed_otherwise():
+    script = "import torch; from modeling_involvit import involution as f; print(f(torch.ones(1, 2, 3, 3), "
+    script += "torch.ones(1, 1, 1, 1, 3, 3)).sum().item())"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "18.0\n", "")
