@@ -19,7 +19,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from involvit.console import DONE, Parser, run_command
-from involvit.files import whole_file, whole_folder
+from involvit.files import expand_user, whole_file, whole_folder
 from involvit.names import shown
 
 from .data_arguments import add_data_arguments
@@ -73,7 +73,7 @@ def build(out: Path, overwrite: bool, **load_arguments: Any) -> None:
         used = inspect.signature(load_fer_dataset).bind(**load_arguments)
         used.apply_defaults()
         source = Path(used.arguments["data"])
-        if source.expanduser().exists():
+        if expand_user(source).exists():
             used.arguments["data"] = source.name  # the card is published: it tells nothing of this machine
         left_out = {"cache_dir"} if str(source) == RENDERED else {"cache_dir", "rendered_images", "rendered_size"}
         flags = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -12,31 +13,38 @@ from .bad_input import MAX_FILE_BYTES
 
 SUFFIXES = (".csv", ".tsv")
 _HEAD_BYTES = 4096
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\s]|\t)"?', re.IGNORECASE)  # tells Excel what stands between fields
 
 
 def csv_header(file: BinaryIO) -> list[str]:
-    """Returns the fields of the first line, of which no more than the start is read."""
-    head, encoding, delimiter = _dialect(file)
-    return next(csv.reader([_first_line(head, encoding)], delimiter=delimiter, skipinitialspace=True), [])
+    """Returns the fields of the first line that has any, of which no more than the start is read."""
+    line, _, _, delimiter = _dialect(file)
+    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
 
 
 def csv_rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line number and the fields of each row that is not empty.
+    """Yields the line number and the fields of each row that is not empty, the header first.
 
     Raises:
         csv.Error: If the file is damaged.
     """
     csv.field_size_limit(MAX_FILE_BYTES)  # a field may hold an image, far above the default of 128 KiB
-    _, encoding, delimiter = _dialect(file)
+    _, before, encoding, delimiter = _dialect(file)
     text = io.TextIOWrapper(file, encoding, errors="replace", newline="")
-    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
-    for row in reader:
-        if any(map(str.strip, row)):
-            yield reader.line_num, row
+    # Strict, for a quote that is not closed would swallow the rows after it without a word.
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
+    start = 1
+    try:
+        for row in reader:
+            if reader.line_num > before and any(map(str.strip, row)):
+                yield reader.line_num, row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(f"{error} in the row that begins in line {start}") from error
 
 
-def _dialect(file: BinaryIO) -> tuple[bytes, str, str]:
-    """The start of a file, which is not read on, its encoding, and what stands between its fields."""
+def _dialect(file: BinaryIO) -> tuple[str, int, str, str]:
+    """The header, how many lines stand before it, the encoding and what stands between fields, without reading on."""
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
@@ -44,9 +52,12 @@ def _dialect(file: BinaryIO) -> tuple[bytes, str, str]:
         encoding = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
     else:
         encoding = "utf-8-sig"
-    line = _first_line(head, encoding)
-    return head, encoding, next((sign for sign in "\t;" if sign in line), ",")  # a comma may stand inside a field
-
-
-def _first_line(head: bytes, encoding: str) -> str:
-    return next(iter(head.decode(encoding, "replace").splitlines()), "")
+    delimiter = None
+    for before, line in enumerate(io.StringIO(head.decode(encoding, "replace"), newline="")):
+        if match := _SEPARATOR_LINE.fullmatch(line.rstrip("\r\n")):
+            delimiter = match[1]
+        elif line.strip("\r\n\t ,;"):
+            unquoted = re.sub(r'"[^"]*"', "", line)
+            found = next((sign for sign in "\t;" if sign in unquoted), ",")  # a comma may stand inside a field
+            return line, before, encoding, delimiter or found
+    return "", 0, encoding, ","

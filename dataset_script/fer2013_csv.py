@@ -48,9 +48,15 @@ def read_rows(tree: FileTree, name: str, bad: BadInput) -> Iterator[Face | None]
 
     `Usage` gives the part (Training, PublicTest: validation, PrivateTest: test); without the column all is one part.
     The csv says nothing of who is on an image, so each is a group of its own. The path is `NAME#LINE`.
+
+    Raises:
+        ValueError: If the csv is damaged or has one of these columns more than once.
     """
     rows = tree.rows(name)
     columns = _columns(next(rows)[1])
+    for column in ("emotion", "pixels", "usage"):
+        if columns.count(column) > 1:
+            raise ValueError(f"{tree.root}: {name} has the column {column!r} more than once; keep one of them.")
     for line, fields in tqdm(rows, desc=f"Reading {name}", unit=" rows"):
         path, face = f"{name}#{line}", None
         with bad.catching(path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,8 @@ from datasets import DatasetDict, Value
 from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from datasets.fingerprint import Hasher
+
+from involvit.files import expand_user
 
 from .bad_input import BadInput
 from .class_folders import read_class_folders
@@ -225,9 +226,12 @@ def load_fer_dataset(
                 "the file names that tells them with --group_pattern."
             )
             logger.warning(log, data, split)
-        train, validation = split_indices(
-            labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold
-        )
+        try:
+            train, validation = split_indices(
+                labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold
+            )
+        except ValueError as error:
+            raise ValueError(f"{data}: {error}") from error
         dataset = DatasetDict({TRAIN: pool.select(train), VALIDATION: pool.select(validation)})
     if TEST in parts:
         dataset[TEST] = parts[TEST]
@@ -257,7 +261,7 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source
         return Source(data, Hasher.hash([path.read_bytes() for path in code]))
     path = Path(data)
     if not path.exists():
-        path = Path(os.path.expanduser(data))  # noqa: PTH111 -- Path's own raises where there is no such user
+        path = expand_user(data)
     if path.exists():
         return Source(str(path.absolute()), fingerprint(path))
     if is_hub_id(data):

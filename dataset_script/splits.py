@@ -80,6 +80,8 @@ def _held_out(num: int, fraction: float) -> int:
 
 def _stratified(classes: Indices, fraction: float, seed: int) -> Indices:
     divisible = np.flatnonzero(np.bincount(classes)[classes] > 1)
+    if len(divisible) == 0:
+        raise ValueError("no class has two images, one for each side; use the split 'random'.")
     num, num_classes = _held_out(len(classes), fraction), len(np.unique(classes[divisible]))
     if not num_classes <= num <= len(divisible) - num_classes:
         raise ValueError(

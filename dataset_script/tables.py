@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_dataset, load_from_disk
 from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.packaged_modules.arrow.arrow import Arrow
@@ -116,7 +117,7 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
         bad: Receives rows without image, with an unknown class, without label or with wrong votes.
 
     Raises:
-        ValueError: If a column is missing, or labels are numbers without names.
+        ValueError: If a column is missing, `image` holds no images, or labels are numbers without names.
     """
     faces = []
     for split, table in tables.items():
@@ -127,7 +128,13 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
                 f"{', '.join(table.column_names)}; rename with `rename_column`, save, and read that."
             )
         part = part_of(split) or TRAIN
-        images = table.select_columns("image").cast_column("image", Image(decode=False))
+        try:
+            images = table.select_columns("image").cast_column("image", Image(decode=False))
+        except (pa.ArrowException, TypeError) as error:
+            raise ValueError(
+                f"{bad.source}: the column 'image' of split {split!r} holds {table.features['image']}, not images; "
+                "save it with the feature `Image()`, and read that."
+            ) from error
         groups, paths, votes, counts = (
             table[name][:] if name in table.column_names else [None] * table.num_rows
             for name in ("group", "path", "votes", "vote_counts")

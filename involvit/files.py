@@ -1,7 +1,7 @@
 """Files: which are ignored, in what order they come, and how they are written whole or not at all.
 
 A file or folder is written beside its final place and renamed at the end: a reader finds the old one or the new
-one, never a part.
+one, never a part. Where a link stands in that place, its target is written.
 """
 
 from __future__ import annotations
@@ -29,17 +29,26 @@ def natural_key(path: str | PurePath) -> list[list[str | int]]:
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
 
 
+def expand_user(path: str | Path) -> Path:
+    """Returns a path without a leading `~`; that of an unknown user stays (`Path.expanduser` raises RuntimeError)."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, with the same suffix, and renames it to `path` at the end.
 
     The folder is made if it is not there. If the block raises, what was written is removed and `path` stays as it was.
+
+    Raises:
+        FileExistsError: If `path` is a link that leads back to itself.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".unfinished_{path.name}")  # one that was killed is replaced by the next
+    target = _target(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".unfinished_{path.name}")  # one that was killed is replaced by the next
     try:
         yield beside
-        beside.replace(path)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -51,10 +60,12 @@ def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[P
     If the block raises, what was written is removed and `out` stays as it was.
 
     Raises:
-        FileExistsError: If `out` is a file, is not empty and not to be overwritten, or holds names other than `own`.
+        FileExistsError: If `out` is a file, is not empty and not to be overwritten, holds names other than `own`, or is
+            a link that leads back to itself.
     """
-    out = out.expanduser().absolute()
+    out = expand_user(out).absolute()
     check_output_folder(out, overwrite, own)
+    out = _target(out)
     new, old = (out.with_name(f".{out.name}.{os.getpid()}.{state}") for state in ("new", "old"))
     new.mkdir(parents=True)
     try:
@@ -69,6 +80,7 @@ def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[P
 
 def check_output_folder(out: Path, overwrite: bool, own: Collection[str]) -> None:
     """Raises what `whole_folder` would raise, before the work whose result is written there."""
+    _target(out)
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file; name a folder.")
     present = sorted(path.name for path in out.iterdir()) if out.exists() else []
@@ -78,3 +90,11 @@ def check_output_folder(out: Path, overwrite: bool, own: Collection[str]) -> Non
         raise FileExistsError(
             f"{out} holds {foreign[0]!r}, which was not written by this command; name another folder."
         )
+
+
+def _target(path: Path) -> Path:
+    """Where a path leads through links, whether something is there or not."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise FileExistsError(f"{path} is a link that leads back to itself; remove it or name another path.")
+    return target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 
 from modeling_involvit import (
@@ -46,9 +47,12 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
     if recipe.pretrained is None:
         model = InvolViTForImageClassification(config)
     else:
-        model, found = InvolViTForImageClassification.from_pretrained(
-            recipe.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
-        )
+        try:
+            model, found = InvolViTForImageClassification.from_pretrained(
+                recipe.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+            )
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(f"the weights of pretrained {recipe.pretrained} are damaged ({error})") from error
         mismatched = {key[0] for key in found["mismatched_keys"]}
         if names := sorted(mismatched.union(found["missing_keys"], found["unexpected_keys"])):
             raise ValueError(

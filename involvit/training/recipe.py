@@ -180,8 +180,12 @@ def parse_recipe(arguments: Sequence[str]) -> Recipe:
     out = "Folder of the run: checkpoints, logs, and at the end the model and the report."
     parser.add_argument("--out", "--output_dir", dest="output_dir", type=str, required=True, help=out)
     parser.add_class_arguments(Recipe, skip={"output_dir"})
+    words = _complete_switches(arguments)
+    for word, follower in zip(words, [*words[1:], ""], strict=False):
+        if (name := follower if word == "--config" else word.removeprefix("--config=")) != word:
+            _check_is_text(Path(name))
     try:
-        values = parser.parse_args(_complete_switches(arguments))
+        values = parser.parse_args(words)
     except ArgumentError as error:
         raise ValueError(_explain(str(error))) from None
     # Through JSON: plain numbers, where the parser has types of its own that YAML cannot write.
@@ -198,6 +202,17 @@ def write_recipe(recipe: Recipe, record: Path) -> None:
     """Writes a recipe as a YAML file that `--config` reads; its folder is made if need be."""
     with whole_file(record) as beside:
         beside.write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+
+
+def _check_is_text(config: Path) -> None:
+    """Refuses what the parser would wait for, or refuse without its name."""
+    if config.exists() and not config.is_dir():
+        if not config.is_file():
+            raise ValueError(f"--config {config} is not a file")
+        try:
+            config.read_text("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"--config {config} is not a text in UTF-8; save it as such") from None
 
 
 def _complete_switches(words: Sequence[str]) -> list[str]:

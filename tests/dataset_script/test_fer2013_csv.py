@@ -124,3 +124,37 @@ def test_a_damaged_csv_in_an_archive_is_named(write_source, where):
     with pytest.raises(ValueError, match=r"fer2013\.csv is truncated or damaged .*get it again"):
         tree = open_file_tree(source, bad)
         read_fer2013_csv(tree, find_fer2013_csv(tree), bad)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize("row", [1, 3])
+def test_a_quote_that_is_not_closed_is_damage(read, on_error, row):
+    lines = GOOD.splitlines()
+    lines[row] = lines[row].replace(",", ',"', 1)
+    with pytest.raises(ValueError, match=rf"fer2013\.csv is truncated or damaged .*line {row + 1}\)"):
+        read("\n".join(lines) + "\n", on_error)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize("column", ["emotion", "pixels", "Usage"])
+def test_a_column_that_is_there_twice_is_an_error(read, column, on_error):
+    text = "".join(f"{line},{more}\n" for line, more in zip(GOOD.splitlines(), (column, 1, 1, 1), strict=True))
+    with pytest.raises(ValueError, match=rf"fer2013\.csv has the column '{column.lower()}' more than once"):
+        read(text, on_error)
+
+
+@pytest.mark.parametrize(
+    ("text", "first_line"),
+    [
+        ("sep=;\r\n" + GOOD.replace(",", ";"), 3),
+        ('"sep=|"\n' + GOOD.replace(",", "|"), 3),
+        ("\n\n" + GOOD, 4),
+        (";;\n" + GOOD.replace(",", ";"), 3),
+        (GOOD.replace("Usage\n", 'Usage,"a;b"\n').replace("ing\n", "ing,x\n").replace("Test\n", "Test,x\n"), 2),
+    ],
+    ids=["sep", "quoted sep", "blank lines", "empty row", "semicolon in a quoted name"],
+)
+def test_what_stands_before_and_in_the_header_is_understood(read, text, first_line):
+    faces, _ = read(text)
+    assert [(face.part, face.label) for face in faces] == [("train", 3), ("validation", 0), ("test", 6)]
+    assert faces[0].path == f"fer2013.csv#{first_line}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import zipfile
 
 import numpy as np
@@ -111,6 +112,12 @@ def test_without_official_parts_the_default_is_stratified(load, write_source, cl
     default = load(source, validation_fraction=0.25)
     assert rows_by_path(default) == rows_by_path(load(source, "stratified", validation_fraction=0.25))
     assert sorted(default["validation"]["label"][:]) == [0, 3, 4]
+
+
+def test_a_split_that_the_data_is_too_small_for_names_the_data(load, write_source, encoded):
+    source = write_source({f"{name}/{i}.png": encoded(i) for i, name in enumerate(("happy", "sad", "fear"))})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(source))}: no class has two images"):
+        load(source)
 
 
 def test_a_group_split_keeps_films_apart(load, write_source, class_files):

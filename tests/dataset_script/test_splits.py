@@ -161,3 +161,8 @@ def test_what_cannot_be_split_is_refused_with_a_remedy(change, message):
     arguments = {"labels": [0, 1] * 15, "groups": list("abcdef") * 5, "seed": 0} | change
     with pytest.raises(ValueError, match=message):
         split_indices(**arguments)
+
+
+def test_stratified_of_one_image_a_class_says_what_to_use():
+    with pytest.raises(ValueError, match=r"no class has two images.*'random'"):
+        split_indices(range(7), range(7), "stratified", seed=0)

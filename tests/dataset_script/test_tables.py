@@ -172,3 +172,10 @@ def test_which_folders_are_for_the_datasets_library(write_source, names, answer)
 )
 def test_which_names_can_be_a_hub_id(data, answer):
     assert is_hub_id(data) is answer
+
+
+@pytest.mark.parametrize("images", [[1, 2], [1.5, 2.5]])
+def test_a_column_of_images_that_holds_numbers_is_an_error(images):
+    rows = Dataset.from_dict({"image": images, "label": ["sad", "happy"]})
+    with pytest.raises(ValueError, match=r"^source: the column 'image' of split 'train' holds .*, not images"):
+        read_table(DatasetDict(train=rows), BAD_STOP)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from involvit.files import is_ignored, natural_key, whole_file, whole_folder
+from involvit.files import expand_user, is_ignored, natural_key, whole_file, whole_folder
 
 
 def test_natural_order_counts():
@@ -74,3 +76,34 @@ def test_a_file_in_its_place_is_an_error(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(FileExistsError, match="is a file"):
         write(tmp_path / "out", overwrite=True)
+
+
+def test_a_tilde_is_the_home_of_a_user_where_there_is_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_user("~/x") == tmp_path / "x"
+    assert expand_user("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, dangling):
+    (tmp_path / "there").mkdir()
+    for name in ("folder", "file.csv"):
+        (tmp_path / f"link_{name}").symlink_to(tmp_path / "there" / name)
+    if not dangling:
+        write(tmp_path / "there/folder", text="old")
+        (tmp_path / "there/file.csv").write_text("old")
+    write(tmp_path / "link_folder", overwrite=True)
+    with whole_file(tmp_path / "link_file.csv") as beside:
+        beside.write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link_file.csv", "link_folder", "there"]
+    assert all(path.is_symlink() for path in tmp_path.glob("link_*"))
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["file.csv", "folder"]
+    assert [(tmp_path / "there" / name).read_text() for name in ("file.csv", "folder/file")] == ["new", "new"]
+
+
+def test_a_link_that_leads_back_to_itself_is_an_error(tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="back to itself"):
+        write(tmp_path / "out", overwrite=True)
+    with pytest.raises(FileExistsError, match="back to itself"), whole_file(tmp_path / "out"):
+        pass

@@ -302,3 +302,11 @@ def test_offline_a_name_ends_quickly_and_asks_for_a_file(source, monkeypatch, tm
         load_vit_checkpoint(target, source)
     assert time.monotonic() - start < 20
     assert_equal(snapshot(target), before)
+
+
+@pytest.mark.parametrize("text", ["root:x:0:0:root:/root:/bin/bash\n", "(S'x'\n0.", "0" * 100])
+def test_a_text_is_refused_whatever_a_pickle_would_make_of_its_letters(tmp_path, text):
+    path = tmp_path / "text.pth"
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match=r"text\.pth: not a"):
+        load_rednet_checkpoint(small_rednet(), path)

@@ -116,6 +116,10 @@ def test_a_run_can_start_from_a_trained_model_and_keeps_its_configuration(run, t
     assert changed == saved | {"classifier_dropout": 0.2}
     with pytest.raises(FailedRunError, match="does not fit the model"):
         run(tmp_path / "wider", pretrained=str(tmp_path / "first"), model={"fusion_channels": 64})
+    weights = tmp_path / "first" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(FailedRunError, match="first are damaged"):
+        run(tmp_path / "damaged", pretrained=str(tmp_path / "first"))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(run, tmp_path):

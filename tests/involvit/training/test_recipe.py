@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,15 @@ def test_the_paper_recipe_is_the_paper_to_the_letter():
         None,
         0,
     )
+
+
+def test_a_config_that_is_no_text_is_refused_by_its_name(tmp_path):
+    latin, pipe = tmp_path / "latin.yaml", tmp_path / "pipe.yaml"
+    latin.write_bytes(b"seed: 1  # caf\xe9\n")
+    os.mkfifo(pipe)
+    for words, problem in (
+        (["--config", str(latin)], "latin.yaml is not a text in UTF-8"),
+        ([f"--config={pipe}"], "pipe.yaml is not a file"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            parse_recipe([*words, "--out", "out"])
