@@ -17,7 +17,7 @@ from dataset_script import LABELS, load_fer_dataset
 from dataset_script.labels import canonical_label, is_class_name
 
 from ..pixels import to_rgb
-from ..prediction.classifier import Classifier
+from ..prediction.classifier import Classifier, check_finite
 
 BATCH_SIZE = 64
 _WARM_UP = 3
@@ -117,8 +117,7 @@ def classify(classifier: Classifier, images: Sequence[np.ndarray], name: str, or
         ValueError: If it answers anything but probabilities.
     """
     probabilities = np.asarray(classifier(images), np.float64)[:, order]
-    if not np.isfinite(probabilities).all():
-        raise ValueError(f"{name} answers values that are not finite; its weights are damaged")
+    check_finite(probabilities, name)
     return probabilities
 
 

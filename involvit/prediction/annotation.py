@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ImageColor
 
 from ..colors import class_colors
+from ..names import shown
 from .predictor import FacePrediction
 
 # Height of a tag's letters: a share of the face's width, and of the image's long side at least and at most.
@@ -31,7 +32,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[FacePrediction], texts: Sequen
         ValueError: If there is not one text for each face.
     """
     if texts is None:
-        texts = [f"{number} {face.label} {face.score:.0%}" for number, face in enumerate(faces, 1)]
+        texts = [f"{number} {shown(face.label)} {face.score:.0%}" for number, face in enumerate(faces, 1)]
     drawn = image.copy()
     height, width = image.shape[:2]
     colors = [ImageColor.getrgb(class_colors(face.probabilities)[face.label]) for face in faces]

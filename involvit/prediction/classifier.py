@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+
+from ..files import expand_user
 
 
 class Classifier(Protocol):
@@ -31,6 +34,22 @@ class Classifier(Protocol):
         ...
 
 
+def check_labels(labels: Sequence[str], model: str | Path) -> None:
+    """Raises ValueError, which names the model, if its classes are not at least two, each of a name of its own."""
+    if len(labels) < 2:
+        raise ValueError(f"{model} has fewer than two classes; name a model that chooses one of several")
+    if doubled := [label for label, count in Counter(labels).items() if count > 1]:
+        raise ValueError(f"{model} has several classes named {doubled[0]!r}; rename them in its configuration")
+
+
+def check_finite(probabilities: np.ndarray, model: str) -> None:
+    """Raises ValueError, which names the model, if an answer is infinite or not a number."""
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            f"{model} answers values that are not finite: its weights are damaged, or too large for their precision"
+        )
+
+
 def default_model() -> Path:
     """Returns the folder of the model that comes with the package, or with the checkout."""
     installed = Path(__file__).parents[1] / "default_model"
@@ -50,8 +69,10 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
         ValueError: If it cannot be loaded; the message says what would work.
         ModuleNotFoundError: If onnxruntime is needed and not installed.
     """
+    if model == "":
+        raise ValueError("the name of the model is empty; name a model, or leave it out for the one of the package")
     model = default_model() if model is None else model
-    path = Path(model).expanduser()
+    path = expand_user(model)
     if path.suffix.lower() == ".onnx" and not path.is_dir():
         from .onnx_classifier import OnnxClassifier
 

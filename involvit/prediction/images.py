@@ -18,7 +18,9 @@ from PIL import UnidentifiedImageError
 from ..files import is_ignored, natural_key
 from ..names import shown
 from ..pixels import read_rgb
-from .file_kinds import HEAD_BYTES, begins_as_video, is_cut_off, is_image_or_video, open_regular
+from .file_kinds import HEAD_BYTES, begins_as_video, first_bytes, is_cut_off, is_image_or_video, open_regular
+
+EMPTY = "is empty (0 bytes); replace or remove it"
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +97,8 @@ def read_image(path: str | Path) -> np.ndarray:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
     except UnidentifiedImageError:
+        if not first_bytes(path):
+            raise ValueError(f"{path} {EMPTY}") from None
         advice = "convert it to JPEG or PNG, or remove it"
         raise ValueError(f"{path}: cannot be read as an image (unknown format); {advice}") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
@@ -120,6 +124,8 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as a video ({error.strerror}); replace or remove it") from error
+    if not head:
+        raise ValueError(f"{path} {EMPTY}")
     if begins_as_video(head):
         with open_video(path) as capture:
             frames_per_second = capture.get(cv2.CAP_PROP_FPS)
@@ -151,10 +157,13 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: If one of `paths` does not exist, or leads to no image and no video.
-        ValueError: If one of them is a pipe or a device.
+        ValueError: If one of them is empty, a pipe or a device.
     """
     found: dict[Path, None] = {}
-    for path in map(Path, paths):
+    for given in paths:
+        if given == "":  # which `Path` would take for the working folder
+            raise ValueError("a path is empty; give images, videos, folders of them or patterns")
+        path = Path(given)
         if path.is_file():
             found[path] = None
             continue

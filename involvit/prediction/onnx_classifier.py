@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from ..names import file_name
+from .classifier import check_labels
 from .file_kinds import open_regular
 
 METADATA = ("labels", "image_size", "image_mean", "image_std", "resample")
@@ -30,7 +31,7 @@ class OnnxClassifier:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no ONNX model, or lacks the metadata.
+        ValueError: If it is no ONNX model, or lacks the metadata, or two classes have one name.
         ModuleNotFoundError: If onnxruntime is not installed.
     """
 
@@ -61,6 +62,7 @@ class OnnxClassifier:
         self._path = path.absolute()
         labels, self.image_size, mean, std, resample = (json.loads(metadata[key]) for key in METADATA)
         self.labels = tuple(labels)
+        check_labels(self.labels, path)
         self.name = f"{file_name(path.name)}@{hashlib.sha256(content).hexdigest()[:8]}"
         self._resample = Image.Resampling[resample.upper()]
         # pixel * scale + shift = (pixel / 255 - mean) / std

@@ -100,4 +100,4 @@ def _lines(result: ImageResult) -> Iterator[str]:
     for face in result.faces:
         box = "" if face.box is None else " face {2:.0f} x {3:.0f} at {0:.0f}, {1:.0f}:".format(*face.box)
         likely = sorted(face.probabilities.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
-        yield f"{place}:{box} " + ", ".join(f"{label} {probability:.0%}" for label, probability in likely)
+        yield f"{place}:{box} " + ", ".join(f"{shown(label)} {probability:.0%}" for label, probability in likely)

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from ..pixels import to_rgb
-from .classifier import Classifier, load_classifier
+from .classifier import Classifier, check_finite, load_classifier
 from .face_detection import Box, FaceDetector, align_face, load_face_detector
 from .file_kinds import is_video
 from .images import check_rgb, find_files, read_image, read_video
@@ -133,7 +133,7 @@ class Predictor:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If something cannot be read as an image or video.
+            ValueError: If something cannot be read as an image or video, or the model answers no finite values.
         """
         sources = images if isinstance(images, list) else [images]
         found: list[list[FacePrediction]] = [[] for _ in sources]
@@ -156,7 +156,7 @@ class Predictor:
             One result for each image and each frame of a video, in order. What cannot be read has an `error`.
 
         Raises:
-            ValueError: If `batch_size` is below 1.
+            ValueError: If `batch_size` is below 1, or the model answers no finite values.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -186,7 +186,9 @@ class Predictor:
             place = {"frame": result.frame, "time_s": result.time_s}
             found = []
             for _, known in faces:
-                probabilities = dict(zip(self.classifier.labels, next(rows).tolist(), strict=True))
+                row = next(rows)
+                check_finite(row, self.classifier.name)
+                probabilities = dict(zip(self.classifier.labels, row.tolist(), strict=True))
                 label = max(probabilities, key=probabilities.__getitem__)
                 found.append(FacePrediction(label, probabilities[label], probabilities, **place, **known))
             yield replace(result, faces=tuple(found))

@@ -17,7 +17,9 @@ from transformers.utils import logging
 
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_batch_norms
 
+from ..files import expand_user
 from ..names import file_name
+from .classifier import check_labels
 from .processes import processes
 
 HUB_TIMEOUT_S = 10.0
@@ -49,7 +51,7 @@ class TorchClassifier:
         sha256 = hashlib.sha256()
         for tensor in network.state_dict().values():
             sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
-        folder = Path(model).expanduser()
+        folder = expand_user(model)
         self._source = str(folder.absolute()) if folder.is_dir() else str(model), trust_remote_code
         self.name = f"{file_name(folder.resolve().name)}@{sha256.hexdigest()[:8]}"
         self.labels = tuple(label for _, label in sorted(network.config.id2label.items()))
@@ -80,7 +82,7 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
 
     Arguments and errors are those of `TorchClassifier`.
     """
-    folder = Path(model).expanduser()
+    folder = expand_user(model)
     if folder.is_file():
         raise ValueError(f"{model} is a file; name the model's folder, or a file ending in .onnx")
     is_hub_id = not folder.is_dir()
@@ -118,6 +120,10 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
             logging.enable_progress_bar()
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{model} is no trained image classification model: its weights lack {missing[0]}")
+    problem = network.config.problem_type
+    if problem not in (None, "single_label_classification"):
+        raise ValueError(f"{model} was trained for {problem}; name a model that chooses one of several classes")
+    check_labels(list(network.config.id2label.values()), model)
     return network, processor
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import whole_file
+from ..names import shown
 from .annotation import draw_faces
 from .images import open_video, quiet_opencv, read_video, scaled
 from .predictor import Predictor
@@ -141,7 +142,7 @@ def analyse_video(
             if write is not None:
                 boxes = [one.face.box and tuple(np.multiply(one.face.box, scale).tolist()) for one in tracked]
                 faces = [replace(one.face, box=box) for one, box in zip(tracked, boxes, strict=True)]
-                texts = [f"{one.track} {one.face.label} {one.face.score:.0%}" for one in tracked]
+                texts = [f"{one.track} {shown(one.face.label)} {one.face.score:.0%}" for one in tracked]
                 write(draw_faces(picture, faces, texts), slot)
             if progress is not None:
                 progress(share)

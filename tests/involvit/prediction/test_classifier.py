@@ -6,7 +6,7 @@ from involvit.prediction.classifier import default_model, load_classifier
 from involvit.prediction.onnx_classifier import OnnxClassifier
 from involvit.prediction.torch_classifier import TorchClassifier
 
-from .test_torch_classifier import save_involvit
+from .test_torch_classifier import add_to_json, save_involvit, save_resnet
 
 
 def test_a_file_in_onnx_is_run_by_onnxruntime(onnx_model):
@@ -32,3 +32,32 @@ def test_no_model_is_the_default_model(tmp_path, monkeypatch, write_onnx):
     monkeypatch.setattr(classifier, "default_model", lambda: tmp_path / "model.onnx")
     assert load_classifier()([np.zeros((8, 8, 3), np.uint8)]).sum() == pytest.approx(1)
     assert load_classifier().labels == ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("Happy", "Sad", "Happy"), "m has several classes named 'Happy'"),
+        (("Happy",), "m has fewer than two classes; name"),
+    ],
+)
+def test_each_of_several_classes_has_a_name_of_its_own(tmp_path, write_onnx, labels, message):
+    write_onnx(tmp_path / "m.onnx", labels=labels)
+    with pytest.raises(ValueError, match=message.replace("m has", r"m\.onnx has")):
+        load_classifier(tmp_path / "m.onnx")
+    save_resnet(tmp_path / "m", labels)
+    with pytest.raises(ValueError, match=message):
+        load_classifier(tmp_path / "m")
+
+
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
+def test_a_model_that_does_not_choose_one_class_is_refused(tmp_path, problem):
+    save_resnet(tmp_path / "m")
+    add_to_json(tmp_path / "m" / "config.json", problem_type=problem)
+    with pytest.raises(ValueError, match=f"m was trained for {problem}; name a model that chooses one"):
+        load_classifier(tmp_path / "m")
+
+
+def test_an_empty_name_is_not_the_working_folder():
+    with pytest.raises(ValueError, match="the name of the model is empty"):
+        load_classifier("")

@@ -77,7 +77,6 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path):
     whole = tmp_path / "whole.png"
     Image.fromarray(noise((32, 32, 3))).save(whole)
     contents = {
-        "empty.jpg": b"",
         "text.jpg": b"hello",
         "cut.png": whole.read_bytes()[:500],
         "program.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n",
@@ -169,7 +168,7 @@ def test_a_video_is_closed_when_its_reader_stops_early(tmp_path, released):
 
 def test_what_is_no_video_is_told_in_one_line(tmp_path):
     whole = write_video(tmp_path / "whole.mp4", counting_frames(5), codec="mp4v").read_bytes()
-    for name, content in {"empty.mp4": b"", "text.mp4": b"hello", "cut.mp4": whole[: len(whole) // 2]}.items():
+    for name, content in {"text.mp4": b"hello", "cut.mp4": whole[: len(whole) // 2]}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}: cannot be read as a video.*remove it$"):
             next(read_video(tmp_path / name))
@@ -303,3 +302,18 @@ def test_neither_torch_nor_transformers_is_imported():
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("read", "name"), [(read_image, "a.jpg"), (lambda path: next(read_video(path)), "a.mp4")])
+def test_an_empty_file_is_called_empty(tmp_path, read, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"{name} is empty \(0 bytes\); replace or remove it$"):
+        read(tmp_path / name)
+
+
+def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(ValueError, match="a path is empty"):
+        find_files([""])
+    assert find_files(["."]) == [Path("a.jpg")]

@@ -36,6 +36,13 @@ def test_each_file_is_one_line_on_the_terminal(folder, onnx_model, capfd):
     assert broken.startswith(rf"{folder}/broken\n.jpg: cannot be read as an image")
 
 
+def test_a_class_cannot_fake_a_line(tmp_path, write_onnx, folder, capsys):
+    write_onnx(tmp_path / "m.onnx", labels=("no\nx.png: Happy 99%", "yes"))
+    assert predict(folder / ODD[0], model=tmp_path / "m.onnx") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert r"no\nx.png: Happy 99%" in line
+
+
 def test_each_file_is_one_row_after_any_number_of_runs(folder, onnx_model, tmp_path, capsys):
     out = tmp_path / "R.CSV"
     for _ in range(3):

@@ -195,6 +195,16 @@ def test_each_process_takes_its_share_of_a_stream(classifier, files, monkeypatch
     assert shares == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_whose_answers_are_not_finite_is_refused(value):
+    class Broken(MeanClassifier):
+        def __call__(self, images):
+            return np.full((len(images), 3), value, np.float32)
+
+    with pytest.raises(ValueError, match="mean@0 answers values that are not finite: its weights are damaged"):
+        Predictor(Broken())(picture((1, 2, 3)))
+
+
 def test_mistakes_are_told(classifier):
     with pytest.raises(ValueError, match="batch_size is 0; it must be at least 1"):
         next(Predictor(classifier).stream([], batch_size=0))
