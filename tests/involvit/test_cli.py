@@ -80,7 +80,7 @@ def test_without_out_a_line_is_printed_for_each_image(run, tmp_path, write_image
     first, second = printed.out.splitlines()
     assert first.startswith(f"{one}: ")
     assert [part.rsplit(" ", 1)[0] in LABELS for part in first.split(": ")[1].split(", ")] == [True] * 3
-    assert second.startswith(f"{two}: cannot be read")
+    assert second == f"{two} is empty (0 bytes); replace or remove it"
     assert printed.err == "1 of 2 files could not be read\n"
 
 
