@@ -29,7 +29,7 @@ def positive(text: str) -> int:
 
 
 def one_line(error: object) -> str:
-    """Returns the text of an error on one line; of one that comes from a loader's worker, without its traceback."""
+    """Returns the text of an error on one line, see `shown`; of one of a loader's worker, without its traceback."""
     text = str(error).strip()
     return shown(" ".join((text.splitlines()[-1] if "Traceback (most" in text else text).split()))
 

@@ -8,17 +8,11 @@ from pathlib import Path
 
 # Control characters, ends of lines and paragraphs, marks that turn the direction of writing, undecodable bytes.
 _NOT_SHOWN = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
 
 def file_name(path: str | Path) -> str:
     """Returns a path as it stands in tables: what is not UTF-8 in it is escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def encodable(text: str) -> str:
-    """Returns a text, in which undecodable names may be, as it stands in tables."""
-    return _NOT_UNICODE.sub(_escaped, text)
 
 
 def shown(text: object) -> str:

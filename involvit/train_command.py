@@ -32,7 +32,7 @@ def train_by_recipe(words: Sequence[str]) -> int:
     Raises:
         ValueError: After a user's mistake; on all but the machine's first process SystemExit, without a word.
     """
-    was_launched()
+    was_launched()  # removes what a launcher left over, before accelerate reads it
     try:
         with _said_once():
             recipe = parse_recipe(words)

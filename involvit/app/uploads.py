@@ -30,6 +30,7 @@ from ..prediction.file_kinds import (
     is_heic,
 )
 from ..prediction.images import open_video
+from ..prediction.images import scaled as scaled_by
 
 MAX_PIXELS = 52_000_000  # what phones call 50 megapixels has up to 8192 x 6144
 # A JPEG of 8160 x 6120 takes 1.1 s and 860 MB to decode; at half the size, 0.3 s and 210 MB.
@@ -105,12 +106,10 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 def scaled(image: np.ndarray, side: int) -> np.ndarray:
     """Scales an image down to a long side, if it is larger."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
+    scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return scaled_by(image, scale)
 
 
 def unpack(paths: Sequence[str | Path], folder: str | Path) -> list[Upload]:

@@ -14,7 +14,8 @@ from statsmodels.stats.multitest import multipletests
 
 from dataset_script import LABELS
 
-BOOTSTRAP_SAMPLES = 2000
+from ..training.scoring import BOOTSTRAP_SAMPLES
+
 _CLASSES = len(LABELS)
 
 

@@ -93,7 +93,7 @@ def _lines(result: ImageResult) -> Iterator[str]:
     """Yields what is printed of an image or frame, one line per face."""
     place = shown(result.source) + ("" if result.frame is None else f" at {result.time_s:.2f} s")
     if result.error is not None:
-        message = shown(one_line(str(result.error).replace(str(result.source), place)))
+        message = one_line(str(result.error).replace(str(result.source), place))
         yield message if message.startswith(place) else f"{place}: {message}"
     elif not result.faces:
         yield f"{place}: no face"

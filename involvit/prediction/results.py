@@ -35,7 +35,6 @@ import pyarrow as pa
 
 from ..console import one_line
 from ..files import whole_file
-from ..names import encodable
 
 if TYPE_CHECKING:
     from .predictor import ImageResult
@@ -55,7 +54,7 @@ def result_rows(result: ImageResult) -> Iterator[dict[str, Any]]:
     """Yields the rows of an image or video frame, without the columns that are the same for all rows."""
     place = {"frame": result.frame, "time_s": _rounded(result.time_s, 3)}
     if result.error is not None:
-        yield {**place, "status": UNREADABLE, "error": encodable(one_line(result.error))}
+        yield {**place, "status": UNREADABLE, "error": one_line(result.error)}
     elif not result.faces:
         yield {**place, "status": NO_FACE}
     for number, face in enumerate(result.faces):

@@ -15,12 +15,10 @@ import transformers
 from modeling_involvit import InvolViTForImageClassification
 
 from .public_recipe import public_recipe
-from .scoring import measure, predict_rows
+from .scoring import BOOTSTRAP_SAMPLES, measure, predict_rows
 
 if TYPE_CHECKING:
     from .loop import Run
-
-BOOTSTRAP_SAMPLES = 2000
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from tqdm.auto import tqdm
 
 from dataset_script.fer_dataset import VOTE_FEATURES
 
+BOOTSTRAP_SAMPLES = 2000  # of reports
+
 
 class NonFiniteLossError(RuntimeError):
     """Loss, gradient or scores are infinite or not a number; the message says where."""
