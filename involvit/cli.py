@@ -112,6 +112,8 @@ def predict(**options: Any) -> int:
 
 def export(model: str, format: str, quantize: str | None, calibration_data: Path | None, out: Path | None) -> int:
     """Writes a model as one file in the only format there is, ONNX."""
+    if not model:
+        raise ValueError("the name of the model is empty; name its folder or Hub id")
     if out is None:
         if not Path(model).is_dir():
             raise ValueError(f"{model} is not a folder here; name the file to write with --out")

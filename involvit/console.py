@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from .names import shown
@@ -65,9 +66,19 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
     except Exception as error:
         if os.environ.get("INVOLVIT_DEBUG"):
             raise
+        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_working_folder():
+            print("error: the folder that this was started in is gone; change to another", file=sys.stderr)
+            return MISTAKE
         if isinstance(error, ValueError | OSError | ImportError):
             print(f"error: {one_line(error)}", file=sys.stderr)
             return MISTAKE
         text = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
         print(f"error: {text} (INVOLVIT_DEBUG=1 shows where)", file=sys.stderr)
         return FAULT
+
+
+def _has_working_folder() -> bool:
+    try:
+        return Path.cwd().is_dir()
+    except FileNotFoundError:
+        return False

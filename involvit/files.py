@@ -47,10 +47,22 @@ def whole_file(path: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".unfinished_{path.name}")  # one that was killed is replaced by the next
     try:
-        yield beside
-        beside.replace(target)
+        with naming(path):
+            yield beside
+            beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds `path` to an error of the system that names no file, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -69,7 +81,8 @@ def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[P
     new, old = (out.with_name(f".{out.name}.{os.getpid()}.{state}") for state in ("new", "old"))
     new.mkdir(parents=True)
     try:
-        yield new
+        with naming(out):
+            yield new
         if out.exists():
             out.rename(old)
         new.rename(out)

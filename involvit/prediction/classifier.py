@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Protocol
 
 import numpy as np
@@ -73,10 +74,35 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
         raise ValueError("the name of the model is empty; name a model, or leave it out for the one of the package")
     model = default_model() if model is None else model
     path = expand_user(model)
-    if path.suffix.lower() == ".onnx" and not path.is_dir():
-        from .onnx_classifier import OnnxClassifier
+    is_onnx = path.suffix.lower() == ".onnx" and not path.is_dir()
+    try:
+        if is_onnx:
+            from .onnx_classifier import OnnxClassifier
 
-        return OnnxClassifier(path)
-    from .torch_classifier import TorchClassifier
+            classifier: Classifier = OnnxClassifier(path)
+        else:
+            from .torch_classifier import TorchClassifier
 
-    return TorchClassifier(model, trust_remote_code)
+            classifier = TorchClassifier(model, trust_remote_code)
+    except (ValueError, OSError, ImportError):  # they name the model
+        raise
+    except Exception as error:  # settings of every kind, from anywhere
+        raise ValueError(f"{model} has settings that cannot be used: {_reason(error)}") from error
+    _try_out(classifier, model)
+    return classifier
+
+
+def _try_out(classifier: Classifier, model: str | Path) -> None:
+    """Raises ValueError, which names the model, if it does not take images of any size, or answers something else."""
+    images = [np.full((height, width, 3), 128, np.uint8) for height, width in ((40, 40), (24, 48))]
+    try:
+        answers = classifier(images)
+    except Exception as error:
+        raise ValueError(f"{model} cannot classify images, its settings do not fit it: {_reason(error)}") from error
+    if answers.shape != (2, len(classifier.labels)):
+        given = f"{len(classifier.labels)} labels, but answers {list(answers.shape[1:])} values an image"
+        raise ValueError(f"{model} has {given}; correct its labels, or export it again")
+
+
+def _reason(error: Exception) -> str:
+    return shorten(f"{type(error).__name__}: {error}", 300)

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from PIL import Image
@@ -60,14 +61,22 @@ class OnnxClassifier:
         if missing := [key for key in METADATA if key not in metadata]:
             raise ValueError(f"{path} has no {missing[0]!r} in its metadata; write it by `involvit export`")
         self._path = path.absolute()
-        labels, self.image_size, mean, std, resample = (json.loads(metadata[key]) for key in METADATA)
-        self.labels = tuple(labels)
-        check_labels(self.labels, path)
         self.name = f"{file_name(path.name)}@{hashlib.sha256(content).hexdigest()[:8]}"
-        self._resample = Image.Resampling[resample.upper()]
-        # pixel * scale + shift = (pixel / 255 - mean) / std
-        mean, std = (np.array(of_channels, np.float32)[:, None, None] for of_channels in (mean, std))
-        self._scale, self._shift = 1 / (255 * std), -mean / std
+        try:
+            labels, self.image_size, mean, std, resample = (json.loads(metadata[key]) for key in METADATA)
+            if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+                raise TypeError(f"labels are {labels}")
+            self.labels = tuple(labels)
+            self._resample = Image.Resampling[resample.upper()]
+            # pixel * scale + shift = (pixel / 255 - mean) / std
+            mean, std = (np.array(of_channels, np.float32).reshape(3, 1, 1) for of_channels in (mean, std))
+            self._scale, self._shift = 1 / (255 * std), -mean / std
+            if not (self.image_size > 0 and np.isfinite([self._scale, self._shift]).all()):
+                raise ValueError(f"image_size is {self.image_size}, image_std {metadata['image_std']}")
+        except Exception as error:
+            reason = shorten(f"{type(error).__name__}: {error}", 300)
+            raise ValueError(f"{path} has metadata that cannot be used ({reason}); export it again") from error
+        check_labels(self.labels, path)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return type(self), (self._path,)

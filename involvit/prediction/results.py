@@ -34,7 +34,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..console import one_line
-from ..files import whole_file
+from ..files import naming, whole_file
 
 if TYPE_CHECKING:
     from .predictor import ImageResult
@@ -133,12 +133,18 @@ class ResultsFile:
 
     def append(self, file: str, rows: Sequence[dict[str, Any]]) -> None:
         """Adds all rows of one file; once it returns they survive the end of the process."""
-        with self._journal.open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps({"rows": [{"file": file, **row, **self._settings} for row in rows]}) + "\n")
-            journal.flush()
-            if time.monotonic() - self._synced > SYNC_SECONDS:  # against the end of the machine
-                os.fsync(journal.fileno())
-                self._synced = time.monotonic()
+        line = json.dumps({"rows": [{"file": file, **row, **self._settings} for row in rows]}) + "\n"
+        try:
+            with naming(self._journal), self._journal.open("a", encoding="utf-8") as journal:
+                journal.write(line)
+                journal.flush()
+                if time.monotonic() - self._synced > SYNC_SECONDS:  # against the end of the machine
+                    os.fsync(journal.fileno())
+                    self._synced = time.monotonic()
+        except OSError:
+            if self._journal.is_file() and not self._journal.stat().st_size:
+                self._journal.unlink()
+            raise
 
     def write(self, order: Sequence[str], keep_journals: bool = False) -> set[str]:
         """Writes the table and removes the journals.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,16 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
             network_class, processor_class = AutoModelForImageClassification, AutoImageProcessor
             options = {"trust_remote_code": trust_remote_code}  # never None: the library would ask on the terminal
         network, report = network_class.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True, **local, **options
+            source,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            **local,
+            **options,
         )
         processor = processor_class.from_pretrained(source, **local, **options)
     except Exception as error:  # files from anywhere: the library raises nearly anything on them
-        reason = str(error).strip().partition("\n")[0]
+        reason = shorten(str(error).partition("\n\n")[0], 300)
         message = f"{model} cannot be loaded as an image classification model: {reason}"
         if not trust_remote_code and "trust_remote_code" in str(error):
             message = (
@@ -118,6 +124,10 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     finally:
         if shows_progress:
             logging.enable_progress_bar()
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, given, expected = mismatched[0]
+        sizes = f"{name} has the shape {list(given)}, not {list(expected)}"
+        raise ValueError(f"{model} has weights that do not fit its config.json: {sizes}; save the model again")
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{model} is no trained image classification model: its weights lack {missing[0]}")
     problem = network.config.problem_type

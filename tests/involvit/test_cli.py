@@ -214,6 +214,7 @@ def test_two_processes_share_the_files_and_write_one_table(run, tmp_path, write_
         (["predict", "IMAGES", "--model", "MODEL", "--face_detector", "x.onnx"], "(--faces)"),
         (["predict", "IMAGES", "--model", "MODEL", "--out", "OTHER.csv"], "is not a table of predictions"),
         (["predict", "IMAGES", "--batch_size", "0"], "'0' is not a whole number of at least 1"),
+        (["export", ""], "the name of the model is empty"),
         (["export", "nowhere/at/all"], "is not a folder here; name the file to write with --out"),
         (["export", "IMAGES", "--format", "coreml"], "invalid choice"),
         (["push", "IMAGES"], "NAME"),

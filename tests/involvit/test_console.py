@@ -83,3 +83,11 @@ def test_a_mistake_in_the_words_is_one_line(capsys):
     assert capsys.readouterr().err == (
         "error: argument --jobs: '0' is not a whole number of at least 1 (see involvit --help)\n"
     )
+
+
+def test_a_working_folder_that_is_gone_is_told(tmp_path, capsys, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run_command(lambda: len(str(Path.cwd()))) == 2
+    assert capsys.readouterr().err == "error: the folder that this was started in is gone; change to another\n"

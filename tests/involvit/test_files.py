@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,8 @@ def test_a_link_that_leads_back_to_itself_is_an_error(tmp_path):
         write(tmp_path / "out", overwrite=True)
     with pytest.raises(FileExistsError, match="back to itself"), whole_file(tmp_path / "out"):
         pass
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: .*table\.csv"), whole_file(tmp_path / "table.csv"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 
 from involvit.prediction import classifier
@@ -61,3 +62,43 @@ def test_a_model_that_does_not_choose_one_class_is_refused(tmp_path, problem):
 def test_an_empty_name_is_not_the_working_folder():
     with pytest.raises(ValueError, match="the name of the model is empty"):
         load_classifier("")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": {"height": 24, "width": 24}},
+        {"size": {"longest_edge": 32}},
+        {"size": "large"},
+        {"do_resize": False},
+        {"image_mean": [0.5], "image_std": [0.5, 0.5]},
+        {"do_center_crop": True, "crop_size": {"height": -3, "width": 3}},
+    ],
+)
+def test_an_image_processor_that_does_not_fit_its_model_is_refused_by_name(tmp_path, settings):
+    save_involvit(tmp_path / "m")
+    add_to_json(tmp_path / "m" / "preprocessor_config.json", **settings)
+    with pytest.raises(ValueError, match=r"m (cannot classify images|has settings that|cannot be loaded)") as caught:
+        load_classifier(tmp_path / "m")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_onnx_file_that_answers_no_value_for_a_label_is_refused_by_name(tmp_path, write_onnx):
+    write_onnx(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    next(entry for entry in model.metadata_props if entry.key == "labels").value = '["no", "yes"]'
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"m\.onnx has 2 labels, but answers \[7\] values an image"):
+        load_classifier(tmp_path / "m.onnx")
+
+
+def test_an_onnx_file_with_other_names_of_its_tensors_is_refused_by_name(tmp_path, write_onnx):
+    write_onnx(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    name = model.graph.output[0].name
+    model.graph.output[0].name = "scores"
+    for node in model.graph.node:
+        node.output[:] = ["scores" if output == name else output for output in node.output]
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"m\.onnx cannot classify images"):
+        load_classifier(tmp_path / "m.onnx")

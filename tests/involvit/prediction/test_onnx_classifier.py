@@ -109,6 +109,33 @@ OnnxClassifier(Path({str(onnx_model)!r}))([np.zeros((8, 8, 3), np.uint8)])
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"labels": "{"},
+        {"labels": "null"},
+        {"labels": '{"0": "no", "1": "yes"}'},
+        {"labels": "[1, 2]"},
+        {"resample": '"foo"'},
+        {"resample": "2"},
+        {"image_size": "[32, 32]"},
+        {"image_size": "0"},
+        {"image_std": "[0, 1, 1]"},
+        {"image_std": "[1, 1]"},
+        {"image_mean": '"grey"'},
+    ],
+)
+def test_metadata_that_cannot_be_used_is_told_in_one_line(tmp_path, write_onnx, entries):
+    write_onnx(tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    for entry in model.metadata_props:
+        entry.value = entries.get(entry.key, entry.value)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=r"model\.onnx has metadata that cannot be used \(.*\); export it") as caught:
+        OnnxClassifier(tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+
+
 def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path, write_onnx, monkeypatch):
     with pytest.raises(FileNotFoundError, match="no such file; write it by `involvit export"):
         OnnxClassifier(tmp_path / "model.onnx")

@@ -11,6 +11,11 @@ from involvit.names import file_name
 from involvit.prediction.predictor import FacePrediction, ImageResult
 from involvit.prediction.results import ResultsFile, check_results_path, result_rows
 
+try:
+    import resource
+except ModuleNotFoundError:  # not on Windows
+    resource = None
+
 LABELS = ("Happy", "Sad")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -163,6 +168,18 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one_and_the_journal(opene
     assert (tmp_path / "out.csv").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.unfinished.jsonl"]
     assert opened().start() == {"a.png", "b.png"}
+
+
+@pytest.mark.skipif(resource is None, reason="limits the size of a file as Unix does")
+def test_a_disk_that_is_full_is_told_by_name_and_leaves_no_empty_journal(opened, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r": .*out\.csv\.unfinished\.jsonl"):
+            opened().append("a.png", [row(0.5)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_say_what_was_found():

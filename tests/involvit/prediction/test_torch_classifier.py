@@ -153,6 +153,21 @@ def test_weights_that_are_missing_are_refused(tmp_path):
         TorchClassifier(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rednet_stem_channels": 64}, r"weights that do not fit its config\.json: .*stem.* has the shape \["),
+        ({"image_size": "32"}, "image_size"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_says_what_does_not(tmp_path, settings, message):
+    save_involvit(tmp_path)
+    add_to_json(tmp_path / "config.json", **settings)
+    with pytest.raises(ValueError, match=message) as caught:
+        TorchClassifier(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder; name a folder that"):
         TorchClassifier(tmp_path / "nowhere")
