@@ -4,6 +4,7 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.backbone_utils import BackboneConfigMixin
 
 LABELS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 
@@ -17,7 +18,7 @@ _STATISTICS = ("image_mean", "image_std", "vit_image_mean", "vit_image_std")
 
 
 @strict
-class InvolViTConfig(PreTrainedConfig):
+class InvolViTConfig(BackboneConfigMixin, PreTrainedConfig):
     r"""Configuration of an InvolViT model.
 
     The defaults are the paper's model (Z. Liu, "Using Transformer and Involution for facial expression recognition"):
@@ -51,12 +52,22 @@ class InvolViTConfig(PreTrainedConfig):
         fusion_grid: Height and width of the grid both maps are brought to; by default the transformer's.
         fusion_channels: Output channels of the 1x1 fusion convolution.
         classifier_dropout: Dropout rate before the classification layer.
+        out_features, out_indices: Names or numbers of the RedNet maps that `InvolViTBackbone` returns, of
+            `["stem", "stage1", ...]`; by default the last.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or out of its range.
     """
 
     model_type = "involvit"
+    attribute_map = {  # noqa: RUF012
+        "hidden_size": "vit_hidden_size",
+        "num_hidden_layers": "vit_num_layers",
+        "num_attention_heads": "vit_num_heads",
+        "depths": "rednet_depths",
+        "hidden_sizes": "rednet_widths",
+        "embedding_size": "rednet_stem_channels",
+    }
 
     image_size: int = 352
     num_channels: int = 3
@@ -89,6 +100,10 @@ class InvolViTConfig(PreTrainedConfig):
             self.id2label = {index: label for label, index in self.label2id.items()}
         elif self.id2label is None and kwargs.get("num_labels") is None:
             self.id2label = dict(enumerate(LABELS))
+        self.stage_names = ["stem", *(f"stage{number}" for number in range(1, len(self.rednet_depths) + 1))]
+        self.set_output_features_output_indices(
+            out_features=kwargs.pop("out_features", None), out_indices=kwargs.pop("out_indices", None)
+        )
         super().__post_init__(**kwargs)
         self.label2id = {label: index for index, label in self.id2label.items()}
         # Saving writes the classes that are saved into auto_map; AutoModel needs its entry too.
@@ -96,6 +111,7 @@ class InvolViTConfig(PreTrainedConfig):
             "AutoConfig": "configuration_involvit.InvolViTConfig",
             "AutoModel": "modeling_involvit.InvolViTModel",
             "AutoModelForImageClassification": "modeling_involvit.InvolViTForImageClassification",
+            "AutoBackbone": "modeling_involvit.InvolViTBackbone",
         }
 
     def validate_ranges(self) -> None:

@@ -1,8 +1,8 @@
-"""Pixels in, `pixel_values` out: the image processor of InvolViT.
+"""Pixels in, `pixel_values` out: the image processor of InvolViT, on torchvision and on PIL.
 
 - takes PIL images, NumPy arrays, torch tensors, paths, URLs, and (nested) lists and 4-D batches of them, sizes mixed
 - brings each to upright 8-bit RGB first, so that a file, its PIL image and its array give the same `pixel_values`
-- then resizes, rescales and normalises as every torchvision-backed processor of transformers does
+- then resizes, rescales and normalises as every torchvision- or PIL-backed processor of transformers does
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_processing_backends import PilBackend, TorchvisionBackend
 from transformers.image_transforms import convert_to_rgb
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
@@ -25,14 +25,41 @@ from transformers.image_utils import (
     ChannelDimension,
     ImageInput,
     PILImageResampling,
+    SizeDict,
     infer_channel_dimension_format,
+    torch_pil_interpolation_mapping,
 )
 
 NUM_CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 ACCEPTED = "a PIL image, a NumPy array, a torch tensor, a path or URL of an image, or a list of these"
+BACKENDS = {
+    "torchvision": "image_processing_involvit.InvolViTImageProcessor",
+    "pil": "image_processing_involvit.InvolViTImageProcessorPil",
+}
 
 
-class InvolViTImageProcessor(TorchvisionBackend):
+class _AnyImage:
+    """What both image processors share: their defaults, the inputs that they take, and the names they are saved by."""
+
+    size = {"height": 352, "width": 352}  # noqa: RUF012 -- copied by the base class for each instance
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    do_convert_rgb = do_resize = do_rescale = do_normalize = True
+
+    def to_dict(self) -> dict[str, object]:
+        """Gives the settings, and both classes, so that what one saves loads with either backend."""
+        return super().to_dict() | {"auto_map": {"AutoImageProcessor": dict(BACKENDS)}}
+
+    def _prepare_images_structure(self, images: ImageInput, expected_ndims: int = 3) -> list:
+        # The base class takes no lists that mix kinds, ranks or paths.
+        images = list(_flatten(images))
+        if not images:
+            raise ValueError(f"no images: the batch is empty; give {ACCEPTED}")
+        return images
+
+
+class InvolViTImageProcessor(_AnyImage, TorchvisionBackend):
     r"""Turns images into the `pixel_values` an InvolViT model expects: float32 of shape [B, 3, size, size].
 
     What comes out right, and how:
@@ -59,12 +86,6 @@ class InvolViTImageProcessor(TorchvisionBackend):
         inputs = processor(pixels, do_resize=False, return_tensors="pt")
     """
 
-    size = {"height": 352, "width": 352}  # noqa: RUF012 -- copied by the base class for each instance
-    resample = PILImageResampling.BILINEAR
-    image_mean = IMAGENET_DEFAULT_MEAN
-    image_std = IMAGENET_DEFAULT_STD
-    do_convert_rgb = do_resize = do_rescale = do_normalize = True
-
     def process_image(
         self,
         image: str | os.PathLike | Image.Image | np.ndarray | Tensor,
@@ -88,21 +109,7 @@ class InvolViTImageProcessor(TorchvisionBackend):
             FileNotFoundError: If there is no file at the path.
             ValueError: If the file cannot be read as an image, or the object is of another type, shape or range.
         """
-        if isinstance(image, (str, os.PathLike)):
-            image = _open(image)
-        if isinstance(image, Image.Image):
-            # Stays channels-last in memory, where the CPU's resize is 3 to 6 times faster with the same bits.
-            image, input_data_format = _decode(image, do_convert_rgb), ChannelDimension.LAST
-        if isinstance(image, np.ndarray):
-            if image.dtype.kind not in "buif":
-                raise ValueError(f"an image array holds booleans, integers or floats, got {image.dtype}")
-            # torch does not take foreign byte orders, negative strides and read-only arrays: they are copied.
-            image = torch.from_numpy(np.require(image, image.dtype.newbyteorder("="), ["C", "W"]))
-        if not isinstance(image, Tensor):
-            raise ValueError(f"{type(image).__name__} is not an image; give {ACCEPTED}")
-        pixels = _channels_first(image, input_data_format)
-        if do_rescale or not pixels.is_floating_point():
-            pixels = _to_8_bit(pixels)
+        pixels = _pixels(image, do_convert_rgb, input_data_format, do_rescale)
         if do_convert_rgb:
             pixels = self.convert_to_rgb(pixels, ChannelDimension.FIRST)
         return pixels if device is None else pixels.to(device)
@@ -111,12 +118,63 @@ class InvolViTImageProcessor(TorchvisionBackend):
         """Does what the base class does, in contiguous NCHW, which is faster for the arithmetic by channel."""
         return super().rescale_and_normalize(images.contiguous(), *args, **kwargs)
 
-    def _prepare_images_structure(self, images: ImageInput, expected_ndims: int = 3) -> list:
-        # The base class takes no lists that mix kinds, ranks or paths.
-        images = list(_flatten(images))
-        if not images:
-            raise ValueError(f"no images: the batch is empty; give {ACCEPTED}")
-        return images
+
+class InvolViTImageProcessorPil(_AnyImage, PilBackend):
+    """`InvolViTImageProcessor` on PIL and NumPy: for `backend="pil"`, and where there is no torchvision.
+
+    It takes the same inputs by the same rules. Its `pixel_values` agree to one grey level, the rounding of the resize.
+    """
+
+    def process_image(
+        self,
+        image: str | os.PathLike | Image.Image | np.ndarray | Tensor,
+        do_convert_rgb: bool = True,
+        input_data_format: str | ChannelDimension | None = None,
+        do_rescale: bool = True,
+        **kwargs: object,
+    ) -> np.ndarray:
+        """Does what `InvolViTImageProcessor.process_image` does, as a NumPy array: uint8 [3, H, W], 0 to 255."""
+        pixels = _pixels(image, do_convert_rgb, input_data_format, do_rescale)
+        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy(force=True)
+        return self.convert_to_rgb(pixels, ChannelDimension.FIRST) if do_convert_rgb else pixels
+
+    def resize(
+        self, image: np.ndarray, size: SizeDict, resample: PILImageResampling | None = None, **kwargs: object
+    ) -> np.ndarray:
+        """Resizes [C, H, W] as the base class does, but floating-point values and four channels as they are.
+
+        The base class would round the former to 8 bit and weight the latter by the fourth, as if it were an alpha.
+        """
+        if image.dtype == np.uint8 and len(image) != 4:
+            return super().resize(image, size, resample, **kwargs)
+        blank = np.zeros((1, *image.shape[1:]), np.uint8)
+        _, height, width = super().resize(blank, size, PILImageResampling.NEAREST).shape  # `size` has several forms
+        resample = PILImageResampling.BILINEAR if resample is None else resample
+        resample = torch_pil_interpolation_mapping.get(resample, resample)
+        channels = [Image.fromarray(channel).resize((width, height), resample) for channel in image]
+        return np.stack([np.asarray(channel) for channel in channels])
+
+
+InvolViTImageProcessor.register_for_auto_class("AutoImageProcessor")
+InvolViTImageProcessorPil.register_for_auto_class("AutoImageProcessor")
+
+
+def _pixels(image: object, do_convert_rgb: bool, input_data_format: str | None, do_rescale: bool) -> Tensor:
+    """Reads an image of any accepted kind as [C, H, W] pixels: see `InvolViTImageProcessor.process_image`."""
+    if isinstance(image, (str, os.PathLike)):
+        image = _open(image)
+    if isinstance(image, Image.Image):
+        # Stays channels-last in memory, where the CPU's resize is 3 to 6 times faster with the same bits.
+        image, input_data_format = _decode(image, do_convert_rgb), ChannelDimension.LAST
+    if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "buif":
+            raise ValueError(f"an image array holds booleans, integers or floats, got {image.dtype}")
+        # torch does not take foreign byte orders, negative strides and read-only arrays: they are copied.
+        image = torch.from_numpy(np.require(image, image.dtype.newbyteorder("="), ["C", "W"]))
+    if not isinstance(image, Tensor):
+        raise ValueError(f"{type(image).__name__} is not an image; give {ACCEPTED}")
+    pixels = _channels_first(image, input_data_format)
+    return _to_8_bit(pixels) if do_rescale or not pixels.is_floating_point() else pixels
 
 
 def _flatten(images: object) -> Iterator[object]:
@@ -203,6 +261,3 @@ def _to_8_bit(image: Tensor) -> Tensor:
             f"a {image.dtype} image holds values from {low:g} to {high:g}; give values in {valid}, {ready}"
         )
     return (values * scale).round().clamp(0, 255).to(torch.uint8)
-
-
-InvolViTImageProcessor.register_for_auto_class("AutoImageProcessor")

@@ -7,15 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
+from functools import partial
+from itertools import count, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .involution import Involution2d, conv_norm
 
@@ -23,7 +24,7 @@ from .involution import Involution2d, conv_norm
 REDNET_DEPTHS = {26: (1, 2, 4, 1), 38: (2, 3, 5, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(GradientCheckpointingLayer):
     """1x1 convolution, 7x7 involution, 1x1 convolution, and the shortcut. Expects and returns NCHW."""
 
     expansion = 4
@@ -42,6 +43,14 @@ class Bottleneck(nn.Module):
         if stride != 1 or in_channels != out_channels:
             projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
+
+    @property
+    def _gradient_checkpointing_func(self) -> Callable[..., Tensor]:
+        return partial(_checkpoint, self._checkpoint, self)
+
+    @_gradient_checkpointing_func.setter
+    def _gradient_checkpointing_func(self, checkpoint: Callable[..., Tensor]) -> None:  # set by transformers
+        self._checkpoint = checkpoint
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
@@ -104,7 +113,6 @@ class RedNet(nn.Module):
             channels = width
         self.out_channels = channels
         self.fc = nn.Linear(channels, num_classes) if num_classes else None
-        self.gradient_checkpointing = False
         for module in self.modules():
             if getattr(module, "starts_at_zero", False):
                 nn.init.zeros_(module.weight)
@@ -113,22 +121,30 @@ class RedNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """[B, in_channels, H, W] -> the last stage's map, [B, widths[-1], H / 32, W / 32] with four stages."""
+    def forward_features(self, x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
+        """Computes the last stage's map.
+
+        Args:
+            x: Images [B, in_channels, H, W].
+            hidden_states: Takes the maps of the stem [B, stem_channels, H / 4, W / 4] and of each stage.
+
+        Returns:
+            [B, widths[-1], H / 32, W / 32] with four stages.
+        """
         if x.device.type == "cpu":  # where convolutions and involutions are a third faster in this format
             x = x.contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(self.stem(x), 3, stride=2, padding=1)
-        for block in (block for stage in self.stages for block in getattr(self, stage)):
-            if self.gradient_checkpointing and self.training:
-                contexts = nullcontext(), _frozen_running_statistics(block)
-                x = checkpoint(block, x, use_reentrant=False, context_fn=lambda contexts=contexts: contexts)
-            else:
-                x = block(x)
+        if hidden_states is not None:
+            hidden_states.append(x)
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
+            if hidden_states is not None:
+                hidden_states.append(x)
         return x
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in_channels, H, W] -> [B, num_classes], or the last stage's map where there is no head."""
-        x = self.forward_features(x)
+    def forward(self, x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
+        """[B, in_channels, H, W] -> [B, num_classes], or where there is no head what `forward_features` returns."""
+        x = self.forward_features(x, hidden_states)
         return x if self.fc is None else self.fc(x.mean(dim=(2, 3)))
 
 
@@ -151,6 +167,17 @@ def fold_batch_norms(module: nn.Module) -> None:
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
     module.is_folded = True
+
+
+def _checkpoint(checkpoint: Callable[..., Tensor], module: nn.Module, run: Callable, *args: Tensor) -> Tensor:
+    """Checkpoints `run`, whose second pass, in the backward pass, leaves the module's running statistics alone."""
+    passes = count()
+
+    def run_counted(*args: Tensor) -> Tensor:
+        with _frozen_running_statistics(module) if next(passes) else nullcontext():
+            return run(*args)
+
+    return checkpoint(run_counted, *args)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
+import inspect
 import json
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig
 
-from modeling_involvit import LABELS, InvolViTConfig
+from modeling_involvit import LABELS, InvolViTConfig, configuration_involvit
 
 
 def test_the_defaults_are_the_papers_model():
@@ -81,10 +81,8 @@ def test_a_saved_configuration_comes_back(tmp_path, tiny_config):
 def test_the_saved_file_has_its_code_beside_it(tmp_path):
     InvolViTConfig().save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
-    assert set(saved["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForImageClassification"}
-    config = AutoConfig.from_pretrained(tmp_path, trust_remote_code=True)
-    assert type(config).__name__ == "InvolViTConfig"
-    assert type(config).__module__.startswith("transformers_modules.")
+    assert set(saved["auto_map"]) == {"AutoBackbone", "AutoConfig", "AutoModel", "AutoModelForImageClassification"}
+    assert (tmp_path / "configuration_involvit.py").read_text() == inspect.getsource(configuration_involvit)
 
 
 @pytest.mark.parametrize(

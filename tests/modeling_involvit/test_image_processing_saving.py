@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import ViTConfig, ViTForImageClassification, pipeline
 
-from modeling_involvit import InvolViTImageProcessor
+from modeling_involvit import InvolViTImageProcessor, InvolViTImageProcessorPil
 
 from .example_images import LEVELS_16, noise, saved
 
@@ -50,7 +50,6 @@ def test_pipeline_uses_it(processor, tmp_path):
 LOAD_ELSEWHERE = """
 import importlib.util, sys
 import numpy as np, torch
-from transformers import AutoImageProcessor
 
 class NoProject:  # the package may be installed here; on a user's machine it is not
     def find_spec(self, name, path=None, target=None):
@@ -58,22 +57,30 @@ class NoProject:  # the package may be installed here; on a user's machine it is
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NoProject())
 
-folder, again = sys.argv[1:]
+folder, again, *backends = sys.argv[1:]
+if backends == ["pil"]:
+    sys.modules["torchvision"] = None  # it cannot be imported here
+from transformers import AutoImageProcessor
+
 for target in (folder, again):
-    processor = AutoImageProcessor.from_pretrained(target, trust_remote_code=True)
-    assert type(processor).__module__.startswith("transformers_modules."), type(processor)
-    pixel_values = processor([f"{folder}/face.png", f"{folder}/deep.png"], return_tensors="pt").pixel_values
-    assert torch.equal(pixel_values, torch.from_numpy(np.load(f"{folder}/expected.npy")))
+    for backend in backends:
+        options = {"backend": backend} if len(backends) > 1 else {}
+        processor = AutoImageProcessor.from_pretrained(target, trust_remote_code=True, **options)
+        assert type(processor).__module__.startswith("transformers_modules."), type(processor)
+        assert processor.backend == backend
+        pixel_values = processor([f"{folder}/face.png", f"{folder}/deep.png"], return_tensors="pt").pixel_values
+        assert torch.equal(pixel_values, torch.from_numpy(np.load(f"{folder}/{backend}.npy")))
     processor.save_pretrained(again)
 assert "modeling_involvit" not in sys.modules
 print("loaded twice")
 """
 
 
-def test_loads_and_saves_again_where_the_project_cannot_be_imported(tmp_path):
-    processor = InvolViTImageProcessor(size=24, image_mean=[0.4, 0.5, 0.6], image_std=[0.3, 0.2, 0.1])
+@pytest.mark.parametrize("backends", [["torchvision", "pil"], ["pil"]], ids=["either backend", "no torchvision"])
+def test_loads_and_saves_again_where_the_project_cannot_be_imported(tmp_path, backends):
+    settings = {"size": 24, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.3, 0.2, 0.1]}
     folder = tmp_path / "saved"
-    processor.save_pretrained(folder)
+    InvolViTImageProcessor(**settings).save_pretrained(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         "image_processing_involvit.py",
         "preprocessor_config.json",
@@ -82,11 +89,12 @@ def test_loads_and_saves_again_where_the_project_cannot_be_imported(tmp_path):
         saved(Image.fromarray(noise(channels=4)), folder / "face.png"),
         saved(Image.fromarray(LEVELS_16), folder / "deep.png"),
     ]
-    np.save(folder / "expected.npy", processor(paths, return_tensors="np").pixel_values)
+    for processor in (InvolViTImageProcessor(**settings), InvolViTImageProcessorPil(**settings)):
+        np.save(folder / f"{processor.backend}.npy", processor(paths, return_tensors="np").pixel_values)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [sys.executable, "-I", "-c", LOAD_ELSEWHERE, str(folder), str(tmp_path / "again")],
+        [sys.executable, "-I", "-c", LOAD_ELSEWHERE, str(folder), str(tmp_path / "again"), *backends],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import init_empty_weights
 
 from modeling_involvit import InvolViTForImageClassification
 
@@ -19,10 +20,29 @@ def test_a_seed_fixes_the_new_model(tiny_config):
     assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
 
 
+@pytest.mark.parametrize("branches", ["fusion", "rednet", "vit"])
+def test_a_model_can_be_built_without_its_weights(tiny_config, branches):
+    """As by Accelerate for models that are larger than the memory, or to say how large they are."""
+    with init_empty_weights():
+        empty = InvolViTForImageClassification(tiny_config(branches=branches))
+    assert {tensor.device.type for tensor in empty.parameters()} == {"meta"}
+    whole = InvolViTForImageClassification(tiny_config(branches=branches))
+    assert [tensor.shape for tensor in empty.parameters()] == [tensor.shape for tensor in whole.parameters()]
+
+
+@pytest.mark.parametrize(("branches", "name"), [("fusion", "vit.patch_embed"), ("rednet", "rednet.stem")])
+def test_the_input_embeddings_are_the_patch_embedding_or_the_stem(tiny_config, branches, name):
+    model = InvolViTForImageClassification(tiny_config(branches=branches))
+    assert model.get_input_embeddings() is model.involvit.get_submodule(name)
+    other = torch.nn.Identity()
+    model.set_input_embeddings(other)
+    assert model.involvit.get_submodule(name) is other
+
+
 def test_a_new_model_starts_well_conditioned(tiny_config, images):
     model = InvolViTForImageClassification(tiny_config()).train()
     outputs = model(images, output_hidden_states=True)
-    assert all(0.1 < map_.std() < 10 for map_ in outputs.hidden_states)
+    assert all(0.1 < map_.std() < 10 for map_ in outputs.hidden_states[-3:])
     # Near-equal scores: the loss is that of a guess.
     assert F.cross_entropy(outputs.logits, LABELS_OF_IMAGES).item() == pytest.approx(math.log(7), abs=0.2)
 

@@ -63,7 +63,7 @@ def grad_cam(model, processor, face, label):
     model = model.double()
     output = model(processor(face, return_tensors="pt")["pixel_values"].double(), output_hidden_states=True)
     heats = []
-    for values in output.hidden_states:
+    for values in output.hidden_states[-3 if model.config.branches == "fusion" else -1 :]:
         (gradient,) = torch.autograd.grad(output.logits[0, LABELS.index(label)], values, retain_graph=True)
         heat = torch.einsum("bc,bchw->bhw", gradient.mean(dim=(2, 3)), values.detach()).relu()
         heat = F.interpolate(heat[None], size=face.shape[:2], mode="bilinear")[0, 0]
