@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.involution import involution_by_unfold
 from benchmarks.timing import RESULTS, describe_machine, markdown_table, peak_memory, time_in_turn
 from involvit.training.accelerator import keep_freed_memory
-from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, RedNet, fold_batch_norms
+from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, RedNet, fold_for_inference
 
 IMAGE_SIZE, ROUNDS = 352, 3
 MODELS = {"RedNet-50": 8, "InvolViT": 2}  # and their batches
@@ -82,7 +82,7 @@ def measure(name: str, keeps_memory: bool) -> list[list[object]]:
     model, images = build(name), torch.randn(batch, 3, IMAGE_SIZE, IMAGE_SIZE)
     optimizer = torch.optim.AdamW(model.parameters())
     folded = copy.deepcopy(model).eval()
-    fold_batch_norms(folded)
+    fold_for_inference(folded)
     kinds = {
         "unfold": (model, unfolded),
         "ours": (model, contextlib.nullcontext),

@@ -4,6 +4,7 @@ from transformers import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModel
 
 from .checkpoints import CheckpointError, load_rednet_checkpoint, load_vit_checkpoint
 from .configuration_involvit import LABELS, InvolViTConfig
+from .folding import fold_for_inference
 from .image_processing_involvit import InvolViTImageProcessor, InvolViTImageProcessorPil
 from .involution import Involution2d, involution
 from .modeling_involvit import (
@@ -12,7 +13,7 @@ from .modeling_involvit import (
     InvolViTModel,
     InvolViTPreTrainedModel,
 )
-from .rednet import REDNET_DEPTHS, RedNet, fold_batch_norms
+from .rednet import REDNET_DEPTHS, RedNet
 
 __all__ = [
     "LABELS",
@@ -27,7 +28,7 @@ __all__ = [
     "InvolViTPreTrainedModel",
     "Involution2d",
     "RedNet",
-    "fold_batch_norms",
+    "fold_for_inference",
     "involution",
     "load_rednet_checkpoint",
     "load_vit_checkpoint",

@@ -155,10 +155,10 @@ class InvolViTPreTrainedModel(PreTrainedModel):
         """Saves as the base class does, but for a model that could not be loaded again.
 
         Raises:
-            ValueError: If its BatchNorms are folded.
+            ValueError: If it is folded for inference.
         """
         if any(getattr(module, "is_folded", False) for module in self.modules()):
-            raise ValueError("the model's BatchNorms are folded; save it before fold_batch_norms")
+            raise ValueError("the model is folded for inference; save it before fold_for_inference")
         super().save_pretrained(*args, **kwargs)
 
     @torch.no_grad()

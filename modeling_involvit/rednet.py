@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from itertools import count, pairwise
+from itertools import count
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .involution import Involution2d, conv_norm
@@ -146,27 +145,6 @@ class RedNet(nn.Module):
         """[B, in_channels, H, W] -> [B, num_classes], or where there is no head what `forward_features` returns."""
         x = self.forward_features(x, hidden_states)
         return x if self.fc is None else self.fc(x.mean(dim=(2, 3)))
-
-
-def fold_batch_norms(module: nn.Module) -> None:
-    """Folds each BatchNorm into the convolution before it, in place: the same function in fewer passes, for inference.
-
-    The module no longer trains, nor do its tensors have the names by which it is loaded: saving it is refused.
-
-    Args:
-        module: A `RedNet` or a whole model, in evaluation mode.
-
-    Raises:
-        ValueError: If the module is in training mode.
-    """
-    if module.training:
-        raise ValueError("fold_batch_norms is for inference; call eval() on the model first")
-    for parent in list(module.modules()):
-        for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, norm_name, nn.Identity())
-    module.is_folded = True
 
 
 def _checkpoint(checkpoint: Callable[..., Tensor], module: nn.Module, run: Callable, *args: Tensor) -> Tensor:

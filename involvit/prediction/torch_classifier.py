@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils import logging
 
-from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_batch_norms
+from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_for_inference
 
 from ..files import expand_user
 from ..names import file_name
@@ -38,8 +38,8 @@ class TorchClassifier:
     A copy loads the model again.
 
     Attributes:
-        network: The model, in evaluation mode and without gradients of its parameters; the BatchNorms of an InvolViT
-            model are folded into its convolutions. Threads share it: it is not to be changed.
+        network: The model, in evaluation mode and without gradients of its parameters; an InvolViT model is
+            folded (`fold_for_inference`). Threads share it: it is not to be changed.
         processor: Turns images into its `pixel_values`.
 
     Raises:
@@ -61,7 +61,7 @@ class TorchClassifier:
         device = processes().device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(device).eval().requires_grad_(False)
         if network.config.model_type == "involvit":
-            fold_batch_norms(network)
+            fold_for_inference(network)
 
     def __reduce__(self) -> tuple[type, tuple[str, bool]]:
         return type(self), self._source

@@ -14,15 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from modeling_involvit import (
     REDNET_DEPTHS,
     Involution2d,
-    InvolViTConfig,
-    InvolViTForImageClassification,
     RedNet,
-    fold_batch_norms,
     involution,
 )
 
 from .involution_reference import computed_by, involution_by_unfold
-from .involvit_reference import TINY, randomize
+from .involvit_reference import randomize
 
 PUBLISHED = {  # parameters in millions with a 1000-way head, multiply-adds at 224 px in billions
     26: (9.23, 1.73),
@@ -271,32 +268,6 @@ def test_checkpointing_keeps_fewer_activations():
     plain = kept_bytes(rednet)
     checkpoint_blocks(rednet)
     assert kept_bytes(rednet) < plain / 2
-
-
-def test_folded_batch_norms_leave_the_function_as_it_was():
-    model = randomize(InvolViTForImageClassification(InvolViTConfig(**TINY))).double().eval()
-    images = torch.randn(2, 3, TINY["image_size"], TINY["image_size"], dtype=torch.float64)
-    with torch.no_grad():
-        before = model(images).logits
-        fold_batch_norms(model)
-        torch.testing.assert_close(model(images).logits, before)
-    left = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    assert left  # those after an involution, which is linear in its kernels and not in its weights
-    assert all(name.endswith("bn2") or name == "involvit.rednet.stem.2" for name in left)
-
-
-@pytest.mark.parametrize("part", ["", "involvit.rednet"])
-def test_a_model_with_folded_batch_norms_is_not_saved(tmp_path, part):
-    model = InvolViTForImageClassification(InvolViTConfig(**TINY)).eval()
-    fold_batch_norms(model.get_submodule(part))
-    with pytest.raises(ValueError, match="save it before fold_batch_norms"):
-        model.save_pretrained(tmp_path / "folded")
-    assert not (tmp_path / "folded").exists()
-
-
-def test_batch_norms_of_a_model_in_training_are_not_folded():
-    with pytest.raises(ValueError, match=r"call eval\(\) on the model first"):
-        fold_batch_norms(RedNet((1,), (64,)))
 
 
 @pytest.mark.parametrize("backend", ["numba", "views"])
