@@ -74,6 +74,8 @@ def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[P
     Raises:
         FileExistsError: If `out` is a file, is not empty and not to be overwritten, holds names other than `own`, or is
             a link that leads back to itself.
+        NotADirectoryError: If a part of its path is a file.
+        PermissionError: If the folder that it would be made in cannot be written to.
     """
     out = expand_user(out).absolute()
     check_output_folder(out, overwrite, own)
@@ -93,7 +95,11 @@ def whole_folder(out: Path, overwrite: bool, own: Collection[str]) -> Iterator[P
 
 def check_output_folder(out: Path, overwrite: bool, own: Collection[str]) -> None:
     """Raises what `whole_folder` would raise, before the work whose result is written there."""
-    _target(out)
+    parent = next(folder for folder in _target(out).absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{parent} is a file, so {out} cannot be made; name another folder.")
+    if not out.exists() and not os.access(parent, os.W_OK):
+        raise PermissionError(f"{parent} cannot be written to; name another folder than {out}.")
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file; name a folder.")
     present = sorted(path.name for path in out.iterdir()) if out.exists() else []

@@ -12,7 +12,7 @@ def name_models(models: Sequence[str]) -> dict[str, str]:
     """Gives each model the shortest name that distinguishes it from the others.
 
     Args:
-        models: Folders, Hub ids or `.onnx` files; or `NAME=MODEL` for a name of one's own.
+        models: Folders, Hub ids or `.onnx` files; or `NAME=MODEL` for a name of one's own, unless there is such a path.
 
     Returns:
         Name -> model. A folder's name is its last part, or more of its path where two folders end alike.
@@ -20,7 +20,7 @@ def name_models(models: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: If a model or a name is given twice.
     """
-    given = [name_and_model.rpartition("=")[::2] for name_and_model in models]
+    given = [("", text) if Path(text).exists() else text.rpartition("=")[::2] for text in models]
     paths = [Path(model).resolve() if Path(model).exists() else Path(model) for _, model in given]
     named: dict[str, str] = {}
     for place, ((own, model), path) in enumerate(zip(given, paths, strict=True)):

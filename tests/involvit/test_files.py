@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from involvit.files import expand_user, is_ignored, natural_key, whole_file, whole_folder
+from involvit.files import check_output_folder, expand_user, is_ignored, natural_key, whole_file, whole_folder
 
 
 def test_natural_order_counts():
@@ -114,3 +114,12 @@ def test_a_link_that_leads_back_to_itself_is_an_error(tmp_path):
 def test_an_error_of_the_system_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: .*table\.csv"), whole_file(tmp_path / "table.csv"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(NotADirectoryError, match=r"photo\.jpg is a file, so .*report cannot be made; name another"):
+        check_output_folder(tmp_path / "photo.jpg" / "new" / "report", overwrite=False, own=())
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # of root, nothing is ever refused
+    with pytest.raises(PermissionError, match="cannot be written to; name another folder than"):
+        check_output_folder(tmp_path / "new" / "report", overwrite=False, own=())

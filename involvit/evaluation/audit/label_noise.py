@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from dataset_script import LABELS
 
+from ...prediction.classifier import check_finite
 from ...prediction.torch_classifier import TorchClassifier
 from ..predictions import decoded_batches
 
@@ -38,7 +39,7 @@ def pooled_features(classifier: TorchClassifier, rows: datasets.Dataset) -> np.n
         float32 [N, C].
 
     Raises:
-        ValueError: If the network has no hidden states to return.
+        ValueError: If the network has no hidden states to return, or they are not finite.
     """
     features = []
     for images in decoded_batches(rows, "Features"):
@@ -50,6 +51,7 @@ def pooled_features(classifier: TorchClassifier, rows: datasets.Dataset) -> np.n
         last = hidden_states[-1]  # [B, C, h, w] of a map, [B, tokens, C] of a transformer
         pooled = last.mean(dim=(2, 3)) if last.ndim == 4 else last.mean(dim=1)
         features.append(pooled.float().cpu().numpy())
+        check_finite(features[-1], classifier.name)
     return np.concatenate(features)
 
 

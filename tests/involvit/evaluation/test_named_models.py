@@ -19,6 +19,11 @@ def test_a_name_of_ones_own_is_taken():
     assert name_models(["fusion=owner/model", "other"]) == {"fusion": "owner/model", "other": "other"}
 
 
+def test_a_path_that_is_there_is_no_name_and_model(tmp_path):
+    (tmp_path / "x=y").mkdir()
+    assert name_models([str(tmp_path / "x=y")]) == {"x=y": str(tmp_path / "x=y")}
+
+
 @pytest.mark.parametrize("second", ["{}", "again={}", "{}/", "{}/../one"])
 def test_a_model_given_twice_is_refused(tmp_path, second):
     (tmp_path / "one").mkdir()

@@ -69,6 +69,14 @@ def test_a_network_without_hidden_states_is_refused():
         pooled_features(classifier, part(clean_rows(1)))
 
 
+def test_a_network_whose_hidden_states_are_not_finite_is_refused():
+    classifier = PaletteClassifier()
+    states = (torch.full((7, 3, 2, 2), torch.nan),)
+    classifier.network = Mock(device="cpu", return_value=Mock(hidden_states=states))
+    with pytest.raises(ValueError, match="palette answers values that are not finite"):
+        pooled_features(classifier, part(clean_rows(1)))
+
+
 def test_probabilities_come_from_other_persons_only():
     # Each person's features are the same whatever the label, and each has one label: known by heart, no help elsewhere.
     rng = np.random.default_rng(0)
