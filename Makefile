@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train retrain test test-browser test-install bench lint format clean
+.PHONY: help install demo train retrain test test-browser test-engines test-install test-transformers bench lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -50,8 +50,20 @@ test-browser: $(INSTALLED) ## use the app in Chromium, headless; screenshots go 
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[browser]"
 	$(VENV)/bin/python -m pytest -m browser
 
+test-engines: $(INSTALLED) ## train by DDP, FSDP2 and DeepSpeed and on two machines, all on the CPU (minutes; DeepSpeed needs a C++ compiler)
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[engines]"
+	$(VENV)/bin/python -m pytest -m engines
+
 test-install: $(INSTALLED) ## install the wheel into an empty environment and use it (needs a package registry)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest -m install
+
+test-transformers: $(INSTALLED) ## run the tests of the installed transformers on our classes (fetches its source distribution once)
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[transformers-tests]"
+	@release=$$($(VENV)/bin/python -c 'from importlib.metadata import version; print("transformers", version("transformers"), sep="-")'); \
+	test -d "build/$$release/tests" || { \
+		$(VENV)/bin/python -m pip download --quiet --no-deps --no-binary transformers --dest build "transformers==$${release#*-}" && \
+		tar --extract --file "build/$$release.tar.gz" --directory build "$$release/tests"; }
+	$(VENV)/bin/python -m pytest -m transformers tests/transformers
 
 bench: $(INSTALLED) ## measure operator, models and prediction beside others; tables and pictures go to benchmarks/results
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench,onnx]"

@@ -6,6 +6,7 @@ import logging
 import os
 
 PLACE = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT")
+_LONE_LAUNCH = {"ACCELERATE_USE_CPU", "ACCELERATE_MIXED_PRECISION"}
 
 logger = logging.getLogger(__name__)
 
@@ -14,10 +15,20 @@ def was_launched() -> bool:
     """Returns whether this is one of several processes; variables that are left over are removed, and named in a line.
 
     To be called before accelerate or torch read them: they would stop, or wait for processes that are not there.
+
+    Raises:
+        ValueError: If `accelerate launch` was to start several processes and started this one alone.
     """
     given = {name: os.environ[name] for name in (*PLACE, "LOCAL_WORLD_SIZE", "MASTER_ADDR") if name in os.environ}
     if not given:
         return False
+    # Without a second GPU it sets no more than these, and only where --num_processes or --num_machines says several.
+    if given.keys() == {"MASTER_ADDR", "MASTER_PORT"} and _LONE_LAUNCH.issubset(os.environ):
+        raise ValueError(
+            "accelerate launch starts one process on CPUs or one GPU, whatever --num_processes says; for N on CPUs, "
+            "write ACCELERATE_USE_CPU=true torchrun --nproc_per_node N in its place; for one, leave out "
+            "--num_processes and unset MASTER_ADDR"
+        )
     try:
         size, rank, local_rank, port = (int(given[name]) for name in PLACE)
         local_size = int(given.get("LOCAL_WORLD_SIZE", size))

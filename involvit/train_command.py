@@ -65,9 +65,11 @@ def _said_once() -> Iterator[None]:
     """Leaves a mistake, which all processes meet, to the first process of each machine."""
     try:
         yield
-    except (ValueError, OSError, StrictDataclassError) as error:
+    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         if not _is_first():
             sys.exit(MISTAKE)
+        if isinstance(error, ImportError):  # the command line names the extra to install
+            raise
         raise ValueError(str(error)) from error
 
 

@@ -9,7 +9,9 @@ import sys
 import joblib
 import torch
 from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
 
+from .engines import set_up_engine
 from .recipe import Recipe
 
 
@@ -17,11 +19,24 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     """Builds the run's accelerator and sets up this process.
 
     Raises:
-        ValueError: If the tracker is not installed, or the device lacks the precision.
+        ValueError: If the tracker is not installed, the device lacks the precision, or each of several processes would
+            train alone.
     """
     keep_freed_memory()
     tracker = None if recipe.report_to == "none" else recipe.report_to
-    accelerator = Accelerator(mixed_precision=recipe.mixed_precision, log_with=tracker, project_dir=recipe.output_dir)
+    accelerator = Accelerator(
+        mixed_precision=recipe.mixed_precision,
+        log_with=tracker,
+        project_dir=recipe.output_dir,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop divides; a variable would too
+    )
+    if (started := int(os.environ.get("WORLD_SIZE", "1"))) != accelerator.num_processes:
+        here = os.environ.get("LOCAL_WORLD_SIZE", started)
+        raise ValueError(
+            f"{started} processes were started, but accelerate found no GPU and would train {started} times alone; on "
+            f"CPUs: ACCELERATE_USE_CPU=true torchrun --nproc_per_node {here} train.py ..."
+        )
+    set_up_engine(accelerator, recipe)
     if tracker and not accelerator.log_with:  # accelerate only leaves it out
         raise ValueError(f"report_to {tracker} needs its package, which is not installed")
     if accelerator.device.type == "cpu":

@@ -21,13 +21,14 @@ from modeling_involvit import InvolViTImageProcessor
 
 from .batches import Batch, mark_padding, mix_batches
 from .build_model import build_config, build_model, parameter_groups
+from .engines import share_statistics
 from .loaders import build_loaders, load_faces
 from .loss import balancing_weights, label_weight, summed_cross_entropy
 from .measured_run import MeasuredRun, measure_run
 from .progress import Progress
-from .recipe import Recipe, write_recipe
+from .recipe import Recipe
 from .run_checkpoints import load_newest_checkpoint, save_checkpoint
-from .run_folder import RECORD, move_files, save_model
+from .run_folder import move_files, open_run_folder, save_model
 from .scoring import NonFiniteLossError, measure, predict_rows
 
 
@@ -71,28 +72,31 @@ class Run:
         self.average = None
         if recipe.ema_decay is not None:
             if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-                raise ValueError("ema_decay needs whole weights on each process: not with FSDP or DeepSpeed")
+                raise ValueError(
+                    "ema_decay needs whole weights on each process, which FSDP and DeepSpeed split; train without: "
+                    "--ema_decay null"
+                )
             self.average = ModelEmaV3(model.to(accelerator.device), decay=recipe.ema_decay, use_warmup=True)
         set_seed(recipe.seed, device_specific=True)  # from here on each process draws dropout masks of its own
 
-        # The schedule is not prepared: it counts optimizer steps of the run, accelerate would step it once per process.
-        self.model, self.optimizer, self.train_loader = accelerator.prepare(model, optimizer, train_loader)
+        self.train_loader = accelerator.prepare(train_loader)
         self.eval_loaders = {part: accelerator.prepare(loader) for part, loader in eval_loaders.items()}
-        self.evaluated_model = self.model if self.average is None else self.average.module  # and saved
         self.steps_per_epoch = math.ceil(len(self.train_loader) / recipe.gradient_accumulation_steps)
         total_steps = recipe.num_epochs * self.steps_per_epoch
         self.last_step = min(total_steps, recipe.max_steps or total_steps)
+        # The schedule is not prepared: it counts optimizer steps of the run, accelerate would step it once per process.
         self.scheduler = get_polynomial_decay_schedule_with_warmup(
-            self.optimizer, recipe.warmup_steps, total_steps, lr_end=0.0, power=recipe.lr_power
+            optimizer, recipe.warmup_steps, total_steps, lr_end=0.0, power=recipe.lr_power
         )
+        self.num_parameters = sum(p.numel() for p in model.parameters())  # an engine leaves each process a part of them
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.evaluated_model = self.model if self.average is None else self.average.module  # and saved
 
         self.progress = Progress()
         if (saved := load_newest_checkpoint(accelerator, self.folder / "checkpoints", self.average)) is not None:
             self.scheduler.load_state_dict(saved.pop("scheduler"))
             self.progress = Progress(**saved)
-        if accelerator.is_main_process:  # only now: a mistake found above leaves nothing behind
-            write_recipe(recipe, self.folder / RECORD)
-        accelerator.wait_for_everyone()
+        open_run_folder(recipe, accelerator)  # only now: a mistake found above leaves nothing behind
         plain = {name: value for name, value in vars(recipe).items() if isinstance(value, bool | int | float | str)}
         accelerator.init_trackers("logs", config=plain)
 
@@ -103,9 +107,8 @@ class Run:
             NonFiniteLossError: If the loss or scores are no longer finite.
         """
         sizes = ", ".join(f"{len(rows)} {part}" for part, rows in self.faces.items())
-        millions = sum(p.numel() for p in self.model.parameters()) / 1e6
         steps = f"{self.last_step} steps, {self.steps_per_epoch} per epoch"
-        self.accelerator.print(f"{millions:.2f} M parameters; images: {sizes}; {steps}")
+        self.accelerator.print(f"{self.num_parameters / 1e6:.2f} M parameters; images: {sizes}; {steps}")
         is_shown, progress = self.accelerator.is_main_process, self.progress
         with tqdm(total=self.last_step, initial=progress.step, unit="step", disable=not is_shown) as bar:
             while not progress.is_finished(self.recipe, self.last_step):
@@ -165,8 +168,8 @@ class Run:
             losses.append(loss.detach())
         mean_loss = accelerator.reduce(torch.stack(losses).sum(), "mean").item()
         norm = accelerator.clip_grad_norm_(model.parameters(), self.recipe.max_grad_norm or math.inf)
-        # With fp16 the gradient scaler skips steps whose gradients overflow.
-        finite_gradient = norm is None or accelerator.scaler is not None or math.isfinite(norm)
+        # With fp16 steps whose gradients overflow are skipped.
+        finite_gradient = norm is None or accelerator.mixed_precision == "fp16" or math.isfinite(norm)
         if not (math.isfinite(mean_loss) and finite_gradient):
             rows = [batch["index"].tolist() for batch in window]
             bad = [indices for indices, loss in zip(rows, losses, strict=True) if not loss.isfinite()]
@@ -188,6 +191,7 @@ class Run:
         """Measures on the validation part, and saves the model if it is the best so far and the best is asked for."""
         recipe, accelerator, progress = self.recipe, self.accelerator, self.progress
         rows = self.faces["validation"]
+        share_statistics(self.evaluated_model)
         metrics = measure(predict_rows(self.evaluated_model, self.eval_loaders["validation"], rows, accelerator))
         scores = {
             "validation_loss": metrics["negative_log_likelihood"],
@@ -209,6 +213,7 @@ class Run:
             save_model(self.evaluated_model, self.processor, self.folder / "best", accelerator)
 
     def _save_checkpoint(self) -> None:
+        share_statistics(self.model)  # a run that goes on from here has the main process's on all of them
         state = {**asdict(self.progress), "scheduler": self.scheduler.state_dict()}
         save_checkpoint(self.accelerator, self.folder / "checkpoints", self.progress.step, state, self.average)
 

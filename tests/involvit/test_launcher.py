@@ -1,6 +1,8 @@
 import os
 
 import pytest
+from accelerate.commands.launch import launch_command_parser
+from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
 from involvit.launcher import was_launched
 
@@ -53,3 +55,25 @@ def test_one_of_two_processes_keeps_its_variables(monkeypatch, caplog, more):
     assert was_launched()
     assert {name: os.environ[name] for name in WHOLE} == WHOLE
     assert len(caplog.messages) == ("TORCHELASTIC_RUN_ID" not in more)
+
+
+def as_accelerate_starts_one(monkeypatch, *arguments):
+    """Sets the environment that `accelerate launch` leaves where there are not several GPUs."""
+    arguments = launch_command_parser().parse_args([*arguments, "--mixed_precision=no", "--dynamo_backend=no", "x.py"])
+    arguments.use_cpu, arguments.num_cpu_threads_per_process = arguments.cpu, 1
+    arguments.num_machines = arguments.num_machines or 1
+    for name, value in prepare_simple_launcher_cmd_env(arguments)[1].items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("place", [["--cpu"], []], ids=["CPU", "one GPU"])
+def test_accelerate_that_starts_one_process_of_two_is_refused_with_the_line_that_works(monkeypatch, place):
+    as_accelerate_starts_one(monkeypatch, *place, "--num_processes=2")
+    with pytest.raises(ValueError, match="ACCELERATE_USE_CPU=true torchrun --nproc_per_node N"):
+        was_launched()
+
+
+def test_accelerate_that_starts_one_process_of_one_is_not(monkeypatch, caplog):
+    as_accelerate_starts_one(monkeypatch, "--cpu", "--num_processes=1")
+    assert not was_launched()
+    assert caplog.messages == []

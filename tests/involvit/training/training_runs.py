@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,12 @@ def torchrun(faces, output_dir, processes, **changes):
     command += ["-m", "involvit", "train", *words(faces, output_dir, **changes)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
     return json.loads((output_dir / "report.json").read_text())
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def assert_equal_weights(one, other):
