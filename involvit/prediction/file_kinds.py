@@ -1,4 +1,5 @@
-"""What a file is: an image, a video, or neither. Its content decides, and where that says nothing its name."""
+"""What a file is: an image, a video, a shard of many images, or none. Its content decides; where that says nothing, its
+name."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import zlib
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -15,12 +17,14 @@ from PIL import Image
 from ..files import IMAGE_FORMATS
 
 HEAD_BYTES = 4096  # what a reader of the first bytes gets
+EMPTY = "is empty (0 bytes); replace or remove it"
 
 # Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
 IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS}
 IMAGE_SUFFIXES |= {".heic", ".heif"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 AUDIO_SUFFIXES = {".m4a", ".mka", ".weba", ".wma"}  # begin as videos do
+SHARD_SUFFIXES = (".parquet", ".tar", ".tar.gz", ".tgz")
 TIFF_SUFFIXES = {".tif", ".tiff", ""}  # raw photos of cameras begin so too, and what Pillow sees in them is a preview
 
 # FFmpeg goes by content too, but what it takes for a video can be a text that names other files on the disk (ffconcat,
@@ -94,6 +98,19 @@ def begins_as_video(head: bytes) -> bool:
     return _VIDEO.match(head) is not None
 
 
+def begins_as_parquet(head: bytes) -> bool:
+    """Returns whether a file that begins so is Parquet."""
+    return head.startswith(b"PAR1")
+
+
+def begins_as_tar(head: bytes) -> bool:
+    """Returns whether a file that begins so is a tar, gzipped or not."""
+    if head.startswith(b"\x1f\x8b"):
+        with suppress(zlib.error):
+            head = zlib.decompressobj(wbits=31).decompress(head, 512)
+    return head[257:262] == b"ustar"
+
+
 def is_cut_off(file: BinaryIO) -> bool:
     """Returns whether an AVI, MP4, MOV, MKV or WebM file ends before the part of it that holds the pictures does.
 
@@ -128,6 +145,26 @@ def is_video(path: str | PurePath) -> bool:
     """Returns whether a file is to be read as a video: by its content, or by its name if it is no image either."""
     head, suffix = first_bytes(path), PurePath(path).suffix.lower()
     return begins_as_video(head) or (suffix in VIDEO_SUFFIXES and not begins_as_image(head, ".tif"))
+
+
+def is_parquet(path: str | PurePath) -> bool:
+    """Returns whether a shard is Parquet; else it is a tar."""
+    head = first_bytes(path)
+    return begins_as_parquet(head) or (PurePath(path).suffix.lower() == ".parquet" and not begins_as_tar(head))
+
+
+def is_shard(path: str | PurePath) -> bool:
+    """Returns whether a file holds many images, as Parquet and tars do, by its content or else by its name.
+
+    One with the name of an image or a video is none, and is not opened to see: there may be a million of them.
+    """
+    if PurePath(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        return False
+    head = first_bytes(path)
+    if begins_as_parquet(head) or begins_as_tar(head):
+        return True
+    is_named_so = PurePath(path).name.lower().endswith(SHARD_SUFFIXES)
+    return is_named_so and not begins_as_image(head, ".tif") and not begins_as_video(head)
 
 
 def is_image_or_video(path: str | PurePath) -> bool:

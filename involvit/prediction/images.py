@@ -1,8 +1,10 @@
-"""Files on disk -> upright RGB pixels: images, the frames of videos, and the search for both. Needs no torch."""
+"""Files on disk -> upright RGB pixels: images, the frames of videos, and the search for both and for shards. Needs no
+torch."""
 
 from __future__ import annotations
 
 import glob
+import io
 import logging
 import os
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -18,9 +21,8 @@ from PIL import UnidentifiedImageError
 from ..files import is_ignored, natural_key
 from ..names import shown
 from ..pixels import read_rgb
-from .file_kinds import HEAD_BYTES, begins_as_video, first_bytes, is_cut_off, is_image_or_video, open_regular
-
-EMPTY = "is empty (0 bytes); replace or remove it"
+from .file_kinds import EMPTY, HEAD_BYTES, begins_as_video, is_cut_off, is_image_or_video, open_regular
+from .shards import StoredImage, has_images
 
 logger = logging.getLogger(__name__)
 
@@ -92,18 +94,48 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: If it cannot be read as an image, or its values are out of range.
     """
     try:
-        with open_regular(path) as file:
-            return read_rgb(file)
+        file = open_regular(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
+    except Exception as error:  # such as a name that no file can have
+        raise _unreadable(path, error) from error
+    with file:
+        return _decoded(file, path)
+
+
+def read_stored_image(image: StoredImage) -> np.ndarray:
+    """Reads an image in a shard, or the file that its row names, as `read_image` does.
+
+    Raises:
+        ValueError: If it cannot be read as an image, or its values are out of range.
+    """
+    if image.data is None and image.path:
+        try:
+            return read_image(image.path)
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(f"{image.name} names a file: {error}") from error
+    if image.data is None:
+        raise ValueError(f"{image.name} has no image of its own; put one there, or remove it")
+    if begins_as_video(image.data[:HEAD_BYTES]):
+        raise ValueError(f"{image.name} is a video; take it out of the shard, and name the file")
+    return _decoded(io.BytesIO(image.data), image.name)
+
+
+def _decoded(file: BinaryIO, name: str | Path) -> np.ndarray:
+    try:
+        return read_rgb(file)
     except UnidentifiedImageError:
-        if not first_bytes(path):
-            raise ValueError(f"{path} {EMPTY}") from None
+        if file.seek(0, os.SEEK_END) == 0:
+            raise ValueError(f"{name} {EMPTY}") from None
         advice = "convert it to JPEG or PNG, or remove it"
-        raise ValueError(f"{path}: cannot be read as an image (unknown format); {advice}") from None
+        raise ValueError(f"{name}: cannot be read as an image (unknown format); {advice}") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str | Path, error: Exception) -> ValueError:
+    reason = getattr(error, "strerror", None) or error
+    return ValueError(f"{name}: cannot be read as an image ({reason}); replace or remove it")
 
 
 def read_video(path: str | Path) -> Iterator[VideoFrame]:
@@ -146,17 +178,18 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
 
 
 def find_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Finds the images and videos that files, folders and glob patterns stand for.
+    """Finds the images, videos and shards that files, folders and glob patterns stand for.
 
     What exists is taken by its name, whatever signs are in it; a file that is named itself is taken whatever it is. Of
-    folders and patterns (`**` stands for any number of folders) the images and videos are taken, see
-    `is_image_or_video`. Folders are searched to the bottom, links followed; hidden files are passed over.
+    folders and patterns (`**` stands for any number of folders) the images, videos and shards with images are taken,
+    see `is_image_or_video` and `has_images`. Folders are searched to the bottom, links followed; hidden files are
+    passed over.
 
     Returns:
         Each file once, in the order of `paths` and below each in natural order: `img_2` before `img_10`.
 
     Raises:
-        FileNotFoundError: If one of `paths` does not exist, or leads to no image and no video.
+        FileNotFoundError: If one of `paths` does not exist, or leads to no image, video or shard.
         ValueError: If one of them is empty, a pipe or a device.
     """
     found: dict[Path, None] = {}
@@ -178,7 +211,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
             files = [file for match in matches for file in (_files_below(match) if match.is_dir() else [match])]
         else:
             raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
-        files = [file for file in files if is_image_or_video(file)]
+        files = [file for file in files if is_image_or_video(file) or has_images(file)]
         if not files:
             raise FileNotFoundError(f"{path}: no image and no video there; give JPEG, PNG or MP4 files, for example")
         found.update(dict.fromkeys(sorted(files, key=natural_key)))

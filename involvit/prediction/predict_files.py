@@ -1,11 +1,12 @@
-"""`involvit predict`: the expressions in many files, printed or written to a table."""
+"""`involvit predict`: the expressions in many files and shards of images, printed or written to a table."""
 
 from __future__ import annotations
 
 import itertools
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .images import find_files
 from .predictor import ImageResult, Predictor
 from .processes import processes, same_for_all
 from .results import ResultsFile, check_results_path, result_rows
+from .shards import Shard, count_images, is_shard, place_of
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 SHOWN_CLASSES = 3
@@ -29,63 +31,95 @@ def predict_files(
     if out is not None:
         check_results_path(out)
     files = find_files(paths)
+    shards = {file: count_images(file) for file in files if is_shard(file)}
+    if out is None and processes().num_processes > 1:
+        raise ValueError("several processes write one table: name it by --out")
     predictor = Predictor(model, faces, face_detector)
-    failed = _print(predictor, files, stream) if out is None else _write(predictor, files, out, stream)
-    if failed is None:
+    sources = _Sources(files, shards)
+    counts = _print(predictor, sources, stream) if out is None else _write(predictor, sources, out, stream)
+    if counts is None:
         return INTERRUPTED
+    tried, failed = counts
     if failed:
-        print(f"{failed} of {len(files)} files could not be read", file=sys.stderr)
+        print(f"{failed} of {tried} {sources.unit}s could not be read", file=sys.stderr)
     return SOME_FAILED if failed else DONE
 
 
-def _print(predictor: Predictor, files: Sequence[Path], stream: dict[str, Any]) -> int:
-    """Returns how many files could not be read."""
-    if processes().num_processes > 1:
-        raise ValueError("several processes write one table: name it by --out")
-    failed = 0
-    for results in _by_file(predictor, files, stream):
+@dataclass(frozen=True)
+class _Sources:
+    """What is to be read: files, and which of them are shards with how many images, None if no one knows."""
+
+    files: list[Path]
+    shards: dict[Path, int | None]
+
+    @property
+    def unit(self) -> str:
+        return "image" if self.shards else "file"
+
+    @property
+    def number(self) -> int | None:
+        numbers = [self.shards.get(file, 1) for file in self.files]
+        return None if None in numbers else sum(numbers)
+
+    def left(self, done: Collection[str]) -> list[Path | Shard]:
+        left = [file for file in self.files if file_name(file) not in done]
+        return [Shard(file, done) if file in self.shards else file for file in left]
+
+
+def _print(predictor: Predictor, sources: _Sources, stream: dict[str, Any]) -> tuple[int, int]:
+    """Returns how many files or images were read, or tried to, and how many could not be."""
+    tried = failed = 0
+    for results in _by_file(predictor.stream(sources.left(()), **stream), sources.number, sources.unit):
         for line in itertools.chain.from_iterable(map(_lines, results)):
             tqdm.write(line, file=sys.stdout)
+        tried += 1
         failed += results[-1].error is not None
-    return failed
+    return tried, failed
 
 
-def _write(predictor: Predictor, files: Sequence[Path], out: Path, stream: dict[str, Any]) -> int | None:
-    """Returns how many files could not be read, to the main process; None if interrupted."""
+def _write(predictor: Predictor, sources: _Sources, out: Path, stream: dict[str, Any]) -> tuple[int, int] | None:
+    """Returns, to the main process, what `_print` returns, of earlier runs too; None if interrupted."""
     group = processes()
     detector = "none" if predictor.detector is None else predictor.detector.name
     table = ResultsFile(out, predictor.classifier.labels, predictor.classifier.name, detector, group.process_index)
     done = same_for_all(table.start() if group.is_main_process else None)
-    names = [file_name(file) for file in files]
-    left = [file for file, name in zip(files, names, strict=True) if name not in done]
+    names = {file_name(file): number for number, file in enumerate(sources.files)}
+    before = sum(place_of(name, names)[0] >= 0 for name in done)
+    left = None if sources.number is None else sources.number - before
     try:
-        for results in _by_file(predictor, left, stream):
+        for results in _by_file(predictor.stream(sources.left(done), **stream), left, sources.unit):
             table.append(file_name(results[0].source), [row for result in results for row in result_rows(result)])
         group.wait_for_everyone()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would not end it sooner
         if group.is_main_process:
-            table.write(names, keep_journals=group.num_processes > 1)
+            table.write([*names], keep_journals=group.num_processes > 1)
             print(
                 f"interrupted; what is done is in {shown(out)}, and the same command continues from there",
                 file=sys.stderr,
             )
         return None
     if not group.is_main_process:
-        return 0
-    failed = len(table.write(names))
-    before = f", {len(files) - len(left)} of them from before" if len(left) < len(files) else ""
-    print(f"{shown(out)}: {len(files) - failed} files{before}")
-    return failed
+        return 0, 0
+    written = table.write([*names], all_tried=True)
+    tried, failed = written.images, len(written.unreadable)
+    print(f"{shown(out)}: {tried - failed} {sources.unit}s" + (f", {before} of them from before" if before else ""))
+    return tried, failed
 
 
-def _by_file(predictor: Predictor, files: Sequence[Path], stream: dict[str, Any]) -> Iterator[list[ImageResult]]:
-    """Yields all results of one file at a time, and shows on stderr how many of this process's files are done."""
+def _by_file(results: Iterable[ImageResult], number: int | None, unit: str) -> Iterator[list[ImageResult]]:
+    """Yields all results of one file, or image in a shard, at a time, and shows on stderr how many are done.
+
+    Args:
+        results: Of this process.
+        number: How many files and images there are for all processes, if it is known.
+        unit: What they are called.
+    """
     group = processes()
-    total = len(range(group.process_index, len(files), group.num_processes))
-    with tqdm(total=total, unit="file", disable=None if group.is_main_process else True) as bar:
-        for _, results in itertools.groupby(predictor.stream(files, **stream), key=lambda result: result.index):
-            yield list(results)
+    total = None if number is None else len(range(group.process_index, number, group.num_processes))
+    with tqdm(total=total, unit=unit, disable=None if group.is_main_process else True) as bar:
+        for _, of_one in itertools.groupby(results, key=lambda result: (result.index, result.source)):
+            yield list(of_one)
             bar.update()
 
 

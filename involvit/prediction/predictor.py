@@ -26,8 +26,9 @@ from ..pixels import to_rgb
 from .classifier import Classifier, check_finite, load_classifier
 from .face_detection import Box, FaceDetector, align_face, load_face_detector
 from .file_kinds import is_video
-from .images import check_rgb, find_files, read_image, read_video
+from .images import check_rgb, find_files, read_image, read_stored_image, read_video
 from .processes import processes
+from .shards import Shard, StoredImage, shared
 
 BATCH_SIZE = 64
 READERS = 2
@@ -72,10 +73,11 @@ class ImageResult:
     """What was found in one image, or one frame of a video.
 
     Attributes:
-        index: Number of the image or video among those given, from 0.
-        source: The path; None for an image that was given as such.
+        index: Number of the image, video or shard among those given, from 0.
+        source: The path, of an image in a shard its name (`part-000.parquet#12`); None for an image that was given as
+            such.
         faces: Empty if there is no face, or an error.
-        error: Why the image, or the rest of the video, could not be read.
+        error: Why the image, or the rest of the video or shard, could not be read.
         frame, time_s: In a video, number of the frame from 0 and its time in seconds.
     """
 
@@ -126,10 +128,12 @@ class Predictor:
         """Predicts for one image or video, or for each of a list.
 
         Args:
-            images: Path of an image or video, PIL image, or RGB array, uint8 [H, W, 3]; or a list of them.
+            images: Path of an image, video or shard (Parquet or tar), PIL image, or RGB array, uint8 [H, W, 3]; or a
+                list of them.
 
         Returns:
-            One prediction for each face, of a video those of all frames; for a list, a list of such lists.
+            One prediction for each face, of a video those of all frames, of a shard those of all images; for a list, a
+            list of such lists.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -137,23 +141,27 @@ class Predictor:
         """
         sources = images if isinstance(images, list) else [images]
         found: list[list[FacePrediction]] = [[] for _ in sources]
-        for result in self._results(enumerate(sources), BATCH_SIZE):
+        for result in self._results(shared(sources, 0, 1), BATCH_SIZE):
             if result.error is not None:
                 raise result.error
             found[result.index] += result.faces
         return found if isinstance(images, list) else found[0]
 
-    def stream(self, images: str | Path | Iterable[ImageSource], batch_size: int = BATCH_SIZE) -> Iterator[ImageResult]:
+    def stream(
+        self, images: str | Path | Iterable[ImageSource | Shard], batch_size: int = BATCH_SIZE
+    ) -> Iterator[ImageResult]:
         """Predicts for many images and videos while it reads ahead; faces of several images share a batch.
 
-        Where `accelerate launch` or `torchrun` started several processes, each takes every n-th image.
+        Where `accelerate launch` or `torchrun` started several processes, each takes every n-th image, of a
+        shard too.
 
         Args:
             images: What `__call__` takes, or the path of a folder, file or glob.
             batch_size: How many faces are classified at once.
 
         Yields:
-            One result for each image and each frame of a video, in order. What cannot be read has an `error`.
+            One result for each image, in shards too, and each frame of a video, in order. What cannot be read has an
+            `error`.
 
         Raises:
             ValueError: If `batch_size` is below 1, or the model answers no finite values.
@@ -162,10 +170,9 @@ class Predictor:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         sources = find_files([images]) if isinstance(images, str | os.PathLike) else images
         group = processes()
-        own = itertools.islice(enumerate(sources), group.process_index, None, group.num_processes)
-        yield from self._results(own, batch_size)
+        yield from self._results(shared(sources, group.process_index, group.num_processes), batch_size)
 
-    def _results(self, sources: Iterable[tuple[int, ImageSource]], batch_size: int) -> Iterator[ImageResult]:
+    def _results(self, sources: Iterable[tuple[int, ImageSource | Shard]], batch_size: int) -> Iterator[ImageResult]:
         waiting: list[_Prepared] = []
         num_faces = num_pixels = 0
         for result, faces in self._prepared(sources):
@@ -193,7 +200,7 @@ class Predictor:
                 found.append(FacePrediction(label, probabilities[label], probabilities, **place, **known))
             yield replace(result, faces=tuple(found))
 
-    def _prepared(self, sources: Iterable[tuple[int, ImageSource]]) -> Iterator[_Prepared]:
+    def _prepared(self, sources: Iterable[tuple[int, ImageSource | Shard]]) -> Iterator[_Prepared]:
         """Reads images and finds faces in some threads, a little ahead of what is asked for, and keeps the order."""
         pool = ThreadPoolExecutor(READERS)
         ahead: deque[Future[_Prepared]] = deque()
@@ -207,7 +214,7 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, result: ImageResult, image: ImageSource | None) -> _Prepared:
+    def _prepare(self, result: ImageResult, image: ImageSource | StoredImage | None) -> _Prepared:
         if result.error is not None:
             return result, []
         try:
@@ -226,9 +233,18 @@ class Predictor:
             return replace(result, error=error), []
 
 
-def _frames(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[tuple[ImageResult, ImageSource | None]]:
+def _frames(
+    sources: Iterable[tuple[int, ImageSource | Shard]],
+) -> Iterator[tuple[ImageResult, ImageSource | StoredImage | None]]:
     """Yields each image and each frame of the videos, with what is known of it before it is read."""
     for index, source in sources:
+        if isinstance(source, Shard):
+            try:
+                for image in source.images():
+                    yield ImageResult(index, image.name), image
+            except Exception as error:
+                yield ImageResult(index, source.path, error=error), None
+            continue
         result = ImageResult(index, source if isinstance(source, str | os.PathLike) else None)
         if result.source is None or not is_video(source):
             yield result, source
@@ -240,8 +256,10 @@ def _frames(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[tuple[ImageR
             yield replace(result, error=error), None
 
 
-def _pixels(image: ImageSource) -> np.ndarray:
-    """Reads a path, brings a PIL image to RGB, and checks an array."""
+def _pixels(image: ImageSource | StoredImage) -> np.ndarray:
+    """Reads a path or an image in a shard, brings a PIL image to RGB, and checks an array."""
+    if isinstance(image, StoredImage):
+        return read_stored_image(image)
     if isinstance(image, str | os.PathLike):
         return read_image(image)
     if isinstance(image, Image.Image):

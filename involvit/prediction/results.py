@@ -1,11 +1,12 @@
 """A table of predictions, one row per face, in a file that survives interruption.
 
 Each finished file is first a line of a journal beside the table. The table is written from the journals at the end,
-when interrupted, and before a run continues; so nothing that was finished is lost, whatever ends the process.
+when interrupted, and before a run continues; so nothing that was finished is lost, whatever ends the process. Of a
+million images only the names are in memory.
 
 | column | |
 |---|---|
-| `file` | as it was named |
+| `file` | as it was named; of an image in a shard its name, see `shards` |
 | `frame`, `time_s` | of videos: number of the frame from 0, its time in seconds |
 | `face` | number of the face in the image, from 0, in the detector's order |
 | `x`, `y`, `width`, `height` | its box in pixels; empty where the whole image is the face |
@@ -19,14 +20,15 @@ when interrupted, and before a run continues; so nothing that was finished is lo
 
 from __future__ import annotations
 
-import csv
 import glob
 import itertools
-import json
 import os
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +36,16 @@ import pandas as pd
 import pyarrow as pa
 
 from ..console import one_line
-from ..files import naming, whole_file
+from ..files import naming
+from .result_lines import Line, encoded, sorted_rows, whole_lines
+from .result_tables import SUFFIXES, TableFile
+from .shards import place_of
 
 if TYPE_CHECKING:
     from .predictor import ImageResult
 
 OK, NO_FACE, UNREADABLE = "ok", "no face", "unreadable"
-SUFFIXES = (".csv", ".jsonl", ".parquet")
 SYNC_SECONDS = 5.0
-ROWS_AT_ONCE = 10_000
 
 _BOX = ("x", "y", "width", "height")
 _BEFORE = {"file": "string", "frame": "Int64", "time_s": "float64", "face": "Int64"}
@@ -90,6 +93,19 @@ def check_results_path(path: Path) -> None:
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
 
 
+@dataclass
+class Written:
+    """What a table holds of the files that were to be read.
+
+    Attributes:
+        images: How many images and videos, in shards too.
+        unreadable: The names of those that could not be read.
+    """
+
+    images: int = 0
+    unreadable: set[str] = field(default_factory=set)
+
+
 class ResultsFile:
     """A table that grows file by file, continues from where it stopped and is replaced as a whole.
 
@@ -108,8 +124,9 @@ class ResultsFile:
     def __init__(self, path: Path, labels: Sequence[str], model: str, detector: str, process_index: int = 0) -> None:
         if taken := [label for label in labels if label in _BEFORE or label in _AFTER]:
             raise ValueError(f"the model's class {taken[0]!r} has the name of another column of the table; rename it")
-        self.path, self._format = path, path.suffix.lower()
-        self._types = {**_BEFORE, **dict.fromkeys(labels, "float64"), **_AFTER}
+        self.path = path
+        types = {**_BEFORE, **dict.fromkeys(labels, "float64"), **_AFTER}
+        self._table = TableFile(path, types, required={*_BEFORE, *_AFTER})
         self._settings = {"model": model, "detector": detector}
         number = f"-{process_index}" if process_index else ""
         self._journal = path.with_name(f"{path.name}.unfinished{number}.jsonl")
@@ -121,21 +138,33 @@ class ResultsFile:
         Raises:
             ValueError: If the table was made with another model or detector, or is not a table of predictions.
         """
-        rows = self._all_rows()
-        for column, value in self._settings.items():
-            if others := sorted(set(rows[column].dropna()) - {value}):
-                raise ValueError(
-                    f"{self.path} was made with the {column} {others[0]}, not {value}; name another file, or remove it"
-                )
-        if self._journals():
-            self._replace(rows)
-        return set(rows["file"]) - _unreadable(rows)
+        done: set[str] = set()
+        unreadable: set[str] = set()
+
+        def checked(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for rows in frames:
+                self._check_settings(rows)
+                done.update(rows["file"])
+                unreadable.update(rows.loc[rows["status"] == UNREADABLE, "file"])
+                yield rows
+
+        with ExitStack() as stack:
+            if journals := [stack.enter_context(path.open("rb")) for path in self._journals()]:
+                journaled = {line.file for line, _ in whole_lines(journals)}
+                new = self._table.frames(row for _, rows in whole_lines(journals) for row in rows)
+                kept = (rows.loc[[file not in journaled for file in rows["file"]]] for rows in self._table.read())
+                self._table.write(checked(itertools.chain(kept, new)))
+            else:
+                deque(checked(self._table.read()), maxlen=0)
+        self._remove_journals()
+        done -= unreadable
+        return done
 
     def append(self, file: str, rows: Sequence[dict[str, Any]]) -> None:
         """Adds all rows of one file; once it returns they survive the end of the process."""
-        line = json.dumps({"rows": [{"file": file, **row, **self._settings} for row in rows]}) + "\n"
+        line = encoded([{"file": file, **row, **self._settings} for row in rows])
         try:
-            with naming(self._journal), self._journal.open("a", encoding="utf-8") as journal:
+            with naming(self._journal), self._journal.open("ab") as journal:
                 journal.write(line)
                 journal.flush()
                 if time.monotonic() - self._synced > SYNC_SECONDS:  # against the end of the machine
@@ -146,84 +175,71 @@ class ResultsFile:
                 self._journal.unlink()
             raise
 
-    def write(self, order: Sequence[str], keep_journals: bool = False) -> set[str]:
-        """Writes the table and removes the journals.
+    def write(self, order: Sequence[str], keep_journals: bool = False, all_tried: bool = False) -> Written:
+        """Writes the table, if anything is new, and removes the journals.
+
+        A file in a journal was read again: its rows replace those in the table.
 
         Args:
-            order: Names of files; their rows come last, in this order.
+            order: Names of files and shards; their rows come last, in this order, and in shards by row or name.
             keep_journals: Whether the journals stay, because other processes may still append.
-
-        Returns:
-            The names of those files that are in the table and could not be read.
+            all_tried: Whether all of them were read to the end. What the table says could not be read, and no journal
+                names, is then there no more: a shard that was replaced by a good one.
         """
-        rows = self._all_rows()
-        rank = {file: number for number, file in enumerate(order)}
-        rows = rows.iloc[rows["file"].map(rank).fillna(-1).astype("int64").argsort(kind="stable")]
-        self._replace(rows, keep_journals)
-        return _unreadable(rows) & rank.keys()
+        files = {file: number for number, file in enumerate(order)}
+        if not self._journals():
+            written = Written()
+            deque(_counted(self._table.read(), files, written), maxlen=0)
+            if not (all_tried and written.unreadable):
+                return written
+        written = Written()
+        self._table.write(_counted(self._merged(files, all_tried), files, written))
+        if not keep_journals:
+            self._remove_journals()
+        return written
 
-    def _all_rows(self) -> pd.DataFrame:
-        """Reads table and journals. A file in a journal was read again: its rows replace those in the table."""
-        parts = []
-        journaled = itertools.chain.from_iterable(map(_journal_rows, self._journals()))
-        while rows := list(itertools.islice(journaled, ROWS_AT_ONCE)):  # as dictionaries they take ten times the memory
-            parts.append(self._typed(pd.DataFrame(rows)))
-        if self.path.exists():
-            table = self._read_table()
-            parts.insert(0, table[~table["file"].isin({file for part in parts for file in part["file"]})])
-        return pd.concat(parts, ignore_index=True) if parts else self._typed(pd.DataFrame())
+    def _merged(self, files: Mapping[str, int], all_tried: bool) -> Iterator[pd.DataFrame]:
+        """Yields the rows of table and journals, sorted; meanwhile the table's are in a journal of their own."""
+        with ExitStack() as stack:
+            journals = [stack.enter_context(path.open("rb")) for path in self._journals()]
+            table = stack.enter_context(tempfile.TemporaryFile(dir=self.path.absolute().parent))
+            journaled = {line.file for line, _ in whole_lines(journals)} if self.path.exists() else set()
 
-    def _read_table(self) -> pd.DataFrame:
-        try:
-            with self.path.open("rb") as file:  # in a name pandas could see a URL
-                if self._format == ".parquet":
-                    table = pd.read_parquet(file)
-                elif self._format == ".jsonl":
-                    table = pd.read_json(file, lines=True, dtype=False, convert_dates=False, precise_float=True)
-                else:  # a file may be called NA
-                    empty = {"keep_default_na": False, "na_values": [""]}
-                    table = pd.read_csv(file, dtype=self._types, float_precision="round_trip", **empty)
-            if not {*_BEFORE, *_AFTER} <= set(table.columns):
-                raise ValueError("it has other columns")
-            return self._typed(table)
-        except (ValueError, TypeError, pa.ArrowException) as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"{self.path} is not a table of predictions ({reason}); name another file") from error
+            def old() -> Iterator[Line]:
+                for rows in self._table.read():
+                    for row in pa.Table.from_pandas(rows, preserve_index=False).to_pylist():
+                        is_gone = all_tried and row["status"] == UNREADABLE and place_of(row["file"], files)[0] >= 0
+                        if row["file"] not in journaled and not is_gone:
+                            yield Line(len(journals), table.tell(), row["file"])
+                            table.write(encoded([row]))
 
-    def _typed(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows.reindex(columns=list(self._types)).astype(self._types)
+            lines = itertools.chain(old(), (line for line, _ in whole_lines(journals)))
+            yield from self._table.frames(sorted_rows([*journals, table], lines, files))
 
-    def _replace(self, rows: pd.DataFrame, keep_journals: bool = False) -> None:
-        if len(rows):
-            with whole_file(self.path) as beside, beside.open("wb") as file:
-                if self._format == ".parquet":
-                    rows.to_parquet(file, index=False)
-                elif self._format == ".jsonl":
-                    rows.to_json(file, orient="records", lines=True, force_ascii=False)
-                else:
-                    rows.to_csv(file, index=False, quoting=_quoting(rows))
-                file.flush()
-                os.fsync(file.fileno())
-        for journal in [] if keep_journals else self._journals():
-            journal.unlink()
+    def _check_settings(self, rows: pd.DataFrame) -> None:
+        for column, value in self._settings.items():
+            if others := sorted(set(rows[column].dropna()) - {value}):
+                raise ValueError(
+                    f"{self.path} was made with the {column} {others[0]}, not {value}; name another file, or remove it"
+                )
 
     def _journals(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))
 
-
-def _quoting(rows: pd.DataFrame) -> int:
-    """Returns how to quote in CSV. A carriage return ends a row, but Pythons below 3.11.9 do not quote for it."""
-    texts = rows.select_dtypes("string")
-    has_returns = any("\r" in name for name in rows) or any(texts[name].str.contains("\r").any() for name in texts)
-    return csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
+    def _remove_journals(self) -> None:
+        for journal in self._journals():
+            journal.unlink()
 
 
-def _unreadable(rows: pd.DataFrame) -> set[str]:
-    return set(rows.loc[rows["status"] == UNREADABLE, "file"])
-
-
-def _journal_rows(path: Path) -> Iterator[dict[str, Any]]:
-    # The process may have ended while it wrote its last line.
-    with path.open(encoding="utf-8", errors="replace") as lines, suppress(json.JSONDecodeError):
-        for line in lines:
-            yield from json.loads(line)["rows"]
+def _counted(frames: Iterable[pd.DataFrame], files: Mapping[str, int], written: Written) -> Iterator[pd.DataFrame]:
+    """Yields the frames, in which the rows of one file follow each other, and counts the files meanwhile."""
+    last = None
+    for rows in frames:
+        for file, status in zip(rows["file"], rows["status"], strict=True):
+            if place_of(file, files)[0] < 0:
+                continue
+            written.images += file != last
+            last = file
+            if status == UNREADABLE:
+                written.unreadable.add(file)
+        yield rows

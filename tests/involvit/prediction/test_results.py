@@ -48,7 +48,8 @@ def test_a_table_holds_every_row_in_the_order_of_the_files(opened, tmp_path, suf
     table.append("b.mp4", [row(0.25, frame=0, time_s=0.0), row(0.123456, frame=1, time_s=0.04, x=1.5, face=1)])
     table.append("c.png", [{"status": "no face"}])
     table.append("a.png", [UNREADABLE])
-    assert table.write(["a.png", "b.mp4", "c.png"]) == {"a.png"}
+    written = table.write(["a.png", "b.mp4", "c.png"])
+    assert (written.images, written.unreadable) == (3, {"a.png"})
     rows = read(tmp_path / f"out{suffix}")
     assert " ".join(rows.columns) == (
         "file frame time_s face x y width height detection_score label Happy Sad status error model detector"
@@ -78,7 +79,8 @@ def test_another_run_adds_to_the_table_and_tries_again_what_failed(opened, tmp_p
     assert second.start() == set(names)
     second.append("new.png", [row(1.0)])
     second.append("bad.png", [row(0.75)])
-    assert second.write(["bad.png", "new.png"]) == set()
+    written = second.write(["bad.png", "new.png"])
+    assert (written.images, written.unreadable) == (2, set())
     after = read(tmp_path / f"out{suffix}")
     pd.testing.assert_frame_equal(after[:5], before[:5], check_dtype=False)
     assert after["Happy"].tolist() == [0.1 + 0.2] * 5 + [0.75, 1.0]
@@ -113,6 +115,58 @@ def test_the_journals_of_several_processes_make_one_table(opened, tmp_path):
     rows = read(tmp_path / "out.csv")
     assert dict(zip(rows["file"], rows["Happy"], strict=True)) == {"a.png": 0.5, "b.png": 0.0, "c.png": 1.0}
     assert len(rows) == 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_images_in_shards_are_sorted_by_shard_and_row(opened, tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("involvit.prediction.result_tables.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("involvit.prediction.result_lines.LINES_AT_ONCE", 2)
+    names = [f"b.parquet#{row}" for row in range(11)] + ["a.tar#img_9.png", "a.tar#img_10.png", "c.png"]
+    first = opened(suffix)
+    first.append("other.png", [row(0.5)])
+    for name in names[::3]:
+        first.append(name, [row(0.25), row(0.5, face=1)])
+    first.write(["b.parquet", "a.tar", "c.png"])
+    second = opened(suffix)
+    assert second.start() == {"other.png", *names[::3]}
+    for process in (1, 0):
+        table = opened(suffix, process_index=process)
+        for name in names[1 + process :: 3]:
+            table.append(name, [row(0.25), row(0.5, face=1)])
+    assert second.write(["b.parquet", "a.tar", "c.png"]).images == len(names)
+    rows = read(tmp_path / f"out{suffix}")
+    assert list(rows["file"]) == ["other.png", *np.repeat(names, 2)]
+    assert list(rows["face"][1:]) == [0, 1] * len(names)
+    assert opened(suffix).start() == {"other.png", *names}
+
+
+def test_a_shard_that_several_processes_cannot_read_is_one_row_until_it_can_be_read(opened, tmp_path):
+    for process in (0, 1):
+        table = opened(process_index=process)
+        table.append(f"a.tar#{process}.png", [row(0.5)])
+        table.append("a.tar", [UNREADABLE])
+    written = opened().write(["a.tar"], all_tried=True)
+    assert (written.images, written.unreadable) == (3, {"a.tar"})
+    assert list(read(tmp_path / "out.csv")["file"]) == ["a.tar", "a.tar#0.png", "a.tar#1.png"]
+    table = opened()
+    assert table.start() == {"a.tar#0.png", "a.tar#1.png"}
+    table.append("a.tar#2.png", [row(0.5)])
+    table.write(["a.tar"])  # interrupted
+    assert list(read(tmp_path / "out.csv")["file"]) == ["a.tar", "a.tar#0.png", "a.tar#1.png", "a.tar#2.png"]
+    written = opened().write(["a.tar"], all_tried=True)
+    assert (written.images, written.unreadable) == (3, set())
+    assert list(read(tmp_path / "out.csv")["file"]) == ["a.tar#0.png", "a.tar#1.png", "a.tar#2.png"]
+
+
+def test_a_table_stays_as_it_is_where_nothing_is_new(opened, tmp_path):
+    table = opened()
+    table.append("a.png", [row(0.5)])
+    table.write(["a.png"])
+    before = (tmp_path / "out.csv").stat()
+    table = opened()
+    table.start()
+    assert table.write(["a.png"], all_tried=True).images == 1
+    assert (tmp_path / "out.csv").stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_the_journal_of_a_file_with_a_like_name_is_not_taken(opened, tmp_path):
@@ -250,7 +304,7 @@ def test_an_error_may_name_an_undecodable_file(opened, suffix):
     error = ValueError(f"{path}: is empty")
     table = opened(suffix)
     table.append(file_name(path), list(result_rows(ImageResult(0, path, error=error))))
-    assert table.write([]) == set()
+    assert table.write([]).unreadable == set()
     assert opened(suffix).start() == set()
 
 

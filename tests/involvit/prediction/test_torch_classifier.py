@@ -156,7 +156,10 @@ def test_weights_that_are_missing_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rednet_stem_channels": 64}, r"weights that do not fit its config\.json: .*layer1\.0\.conv1\.weight has the shape \["),
+        (
+            {"rednet_stem_channels": 64},
+            r"weights that do not fit its config\.json: .*layer1\.0\.conv1\.weight has the shape \[",
+        ),
         ({"image_size": "32"}, "image_size"),
     ],
 )
