@@ -3,8 +3,9 @@
 involvit train --config configs/demo.yaml --data faces.zip --out outputs/faces
 involvit predict photos/ video.mp4 --faces --out results.csv
 involvit predict "faces/*.png" --model model.onnx
+involvit predict faces/*.parquet shards/*.tar --out results.parquet
 involvit export outputs/faces --format onnx --quantize int8
-involvit push outputs/faces NAME --private
+involvit push outputs/faces NAME --space
 involvit evaluate --model outputs/faces --model NAME=other/folder --data faces.zip --split group
 involvit robustness --model outputs/faces --data faces.zip
 involvit study --config configs/demo.yaml --data faces.zip
@@ -42,13 +43,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     predict = commands.add_parser(
         "predict",
         help="print or write a row for each face",
-        description="Predicts the expressions of faces in images and videos. Run again with the same --out, it "
-        "continues from where it stopped and tries again what could not be read. Exit status: 0; 1 if files could not "
-        "be read; 2 after a mistake; 130 if interrupted.",
+        description="Predicts the expressions of faces in images, videos and shards of images: Parquet files with a "
+        "column of images, and tars as WebDataset reads them. Run again with the same --out, it continues from where "
+        "it stopped and tries again what could not be read. Exit status: 0; 1 if files could not be read; 2 after a "
+        "mistake; 130 if interrupted.",
         epilog="example: involvit predict photos/ holiday.mp4 --faces --out faces.csv",
     )
     predict.add_argument(
-        "paths", nargs="+", metavar="PATH", help="image, video, folder of them (searched recursively) or glob"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image, video, .parquet, .tar, folder of them (searched recursively) or glob",
     )
     predict.add_argument("--model", help="folder, Hub id or .onnx file (default: the model of the package)")
     predict.add_argument(
@@ -75,12 +80,20 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     push = commands.add_parser(
         "push",
         help="upload a model's folder to the Hub",
-        description="Uploads a model with its code, card and report to the Hugging Face Hub.",
+        description="Uploads a model with its code, card and report to the Hugging Face Hub; with --space, also the "
+        "page on which others try it.",
         epilog="example: involvit push outputs/faces me/faces --private",
     )
     push.add_argument("directory", metavar="DIR", type=Path, help="folder that `involvit train` wrote")
     push.add_argument("repo_id", metavar="NAME", help="user/name on the Hub")
     push.add_argument("--private", action="store_true", help="only you can see it, if the repository is new")
+    push.add_argument(
+        "--space",
+        nargs="?",
+        choices=["gradio"],
+        const="gradio",
+        help="after DIR and NAME: also make the Space NAME, which shows the model in the app, and is private if it is",
+    )
 
     app = commands.add_parser(
         "app",
@@ -124,11 +137,15 @@ def export(model: str, format: str, quantize: str | None, calibration_data: Path
     return DONE
 
 
-def push(directory: Path, repo_id: str, private: bool) -> int:
-    """Uploads a folder to the Hub and prints where it is."""
+def push(directory: Path, repo_id: str, private: bool, space: str | None) -> int:
+    """Uploads a folder to the Hub, makes the only kind of Space there is, Gradio's, and prints where both are."""
     from .publishing.hub import push_folder
+    from .publishing.space import push_space
 
-    print(push_folder(directory, repo_id, private))
+    url = push_folder(directory, repo_id, private)
+    print(url)
+    if space:
+        print(push_space(url.repo_id))
     return DONE
 
 

@@ -1,38 +1,35 @@
-"""The tab About: the model's card."""
+"""The tab About: what a visitor needs of the model's card."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import gradio as gr
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 
-from .models import settings
+from ..files import expand_user
+from .models import file_of, settings
 
-FOR_EVERYBODY = ("Intended use and limits", "Results", "Training data")  # sections of the model card
 
+def about() -> str:
+    """Returns what the model is, its scores and its limits, from its card, and says where the whole card is.
 
-def about() -> tuple[str, str]:
-    """Returns the model's card in two parts: what everybody should read, and the rest.
-
-    Its pictures are left out: they are files that the page does not have.
+    Pictures are left out: they are files that the page does not have.
     """
+    model = settings.models[0]
     try:
-        text = ModelCard.load(Path(settings.models[0]) / "README.md").text
-    except (OSError, ValueError):  # no file, or one that is no card
-        return "This model has no card.", ""
-    text = "\n".join(line for line in text.splitlines() if not line.startswith("!["))
+        text = ModelCard.load(file_of(model, "README.md")).text
+    except (OSError, ValueError, TypeError):  # no file, or one that is no card
+        return "This model has no card."
+    text = re.sub(r"^!\[.*\n?|<!--.*?-->\n?", "", text, flags=re.MULTILINE)
     head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
-    first = [one for title in FOR_EVERYBODY for one in sections if one.startswith(f"## {title}")]
-    rest = [one for one in sections if one not in first]
-    return "\n".join([head, *first]), "\n".join(rest)
+    wanted = [one for title in ("Results", "Intended use") for one in sections if one.startswith(f"## {title}")]
+    short = [re.split(r"^### ", one, maxsplit=1, flags=re.MULTILINE)[0] for one in wanted]
+    name = "README.md in the model's folder"
+    where = name if expand_user(model).exists() else f"[{model}]({constants.ENDPOINT}/{model})"
+    return "\n".join([head, *short, f"\nThe whole model card, with how it was trained and on what: {where}."])
 
 
 def layout() -> None:
     """Lays out the tab."""
-    card, rest = about()
-    gr.Markdown(card)
-    if rest:
-        with gr.Accordion("How to use it in programs, how it was trained, how to cite it", open=False):
-            gr.Markdown(rest)
+    gr.Markdown(about())

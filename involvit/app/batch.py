@@ -15,9 +15,9 @@ from ..prediction.predictor import Predictor
 from ..prediction.results import UNREADABLE, result_rows
 from .environment import FILES
 from .models import main_model, predictor, shared
-from .tabs import friendly_errors
+from .tabs import PRIVATE, friendly_errors
 from .uploads import MAX_FILES, Upload, UploadError, read_photo, scaled, unpack
-from .visitor_files import PHOTO_SIDE, sessions
+from .visitor_files import PHOTO_SIDE, adopt, sessions
 
 PROGRESS = gr.Progress()
 
@@ -39,7 +39,7 @@ def batch(
     if not files:
         raise UploadError("Choose photos, or a zip file of photos, first.")
     for file in files:
-        sessions.adopt(request.session_hash, file)
+        adopt(request.session_hash, file)
     folder = sessions.new_folder(request.session_hash)
     with tempfile.TemporaryDirectory(dir=FILES.name) as unpacked:
         rows = rows_of_files(unpack(files, unpacked), predictor(whole_image=whole_image), progress)
@@ -85,8 +85,11 @@ def layout() -> None:
     whole_image = gr.Checkbox(False, label="Each whole image is one face")
     run = gr.Button("Predict", variant="primary")
     axes = {"x": "expression", "y": "faces", "color": "expression", "color_map": class_colors(labels), "sort": labels}
-    histogram = gr.BarPlot(None, **axes, label="Faces of each expression")
-    table = gr.Dataframe(label="Faces", interactive=False, wrap=True)
-    with gr.Row():
-        csv, json = (gr.File(label=f"Table ({kind})", interactive=False) for kind in ("CSV", "JSON"))
-    run.click(batch, [files, whole_image], [table, histogram, csv, json], api_name="batch")
+    with gr.Column(visible=False) as results:
+        histogram = gr.BarPlot(None, **axes, label="Faces of each expression")
+        table = gr.Dataframe(label="Faces", interactive=False, wrap=True)
+        with gr.Row():
+            csv, json = (gr.File(label=f"Table ({kind})", interactive=False) for kind in ("CSV", "JSON"))
+    found = [table, histogram, csv, json]
+    predicted = run.click(batch, [files, whole_image], found, api_name="batch", show_progress_on=files)
+    predicted.success(lambda: gr.Column(visible=True), None, results, **PRIVATE)

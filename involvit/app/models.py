@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from transformers.utils import cached_file
 
+from ..files import expand_user
 from ..prediction.classifier import Classifier, default_model, load_classifier
 from ..prediction.explanation import explain
 from ..prediction.face_detection import load_face_detector
@@ -73,12 +75,39 @@ def predictor(model: str | None = None, whole_image: bool = False) -> Predictor:
     return Predictor(shared(model or main_model()), not whole_image, detector)
 
 
+@functools.cache
+def explained() -> frozenset[str]:
+    """Returns which heat maps the main model's explanations have; none if it is of another kind."""
+    face = np.full((64, 64, 3), 128, np.uint8)
+    label = predictor(whole_image=True)(face)[0].label
+    try:
+        return frozenset(heat_maps(main_model(), face, label))
+    except ValueError:  # only InvolViT models are explained
+        return frozenset()
+
+
+@functools.cache
+def file_of(model: str, name: str) -> Path | None:
+    """Returns a file that lies beside a model's weights, in its folder or on the Hub; None where there is none."""
+    if expand_user(model).is_file():  # all that is known of an ONNX file is in it
+        return None
+    reasons = ("gated_repo", "missing_entries", "connection_errors")
+    quiet = {f"_raise_exceptions_for_{reason}": False for reason in reasons}
+    path = cached_file(str(expand_user(model)), name, **quiet)
+    return path and Path(path)
+
+
+def learned_from_votes() -> bool:
+    """Returns whether the main model was trained on the votes of several people per face, as its report says."""
+    try:
+        return bool(json.loads(file_of(settings.models[0], "report.json").read_bytes())["run"].get("votes"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no report, or none of ours
+        return False
+
+
 def warm_up() -> None:
     """Loads and compiles everything once, so that the first visitor need not wait for it."""
     for model in offered():
         shared(model)
-    face = np.full((64, 64, 3), 128, np.uint8)
-    label = predictor(whole_image=True)(face)[0].label
-    predictor()(face)
-    with suppress(ValueError):  # only InvolViT models are explained
-        heat_maps(main_model(), face, label)
+    predictor()(np.full((64, 64, 3), 128, np.uint8))
+    explained()

@@ -13,7 +13,7 @@ from . import environment  # noqa: F401
 import gradio as gr
 
 from . import about, batch, compare, live, photo, video
-from .models import settings, warm_up
+from .models import learned_from_votes, settings, warm_up
 from .probability_bars import CSS
 from .visitor_files import sessions
 
@@ -23,16 +23,18 @@ MAX_WAITING = 64  # requests; later ones are turned away
 TABS = {"Photo": photo, "Live": live, "Video": video, "Batch": batch, "Compare": compare, "About": about}
 NOTICE = """Says which **expression** a face shows. An expression is not a feeling, and no basis for a decision about a
 person; the tab *About* says more. Nothing that you upload leaves this server or is kept after your visit."""
+PEOPLE = """Its probabilities are shares of people: 60% for Happy means that about 6 of 10 people would say Happy."""
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no web fonts
 PAGE_CSS = f"""{CSS}
 .side_by_side {{ display: flex; flex-wrap: wrap; gap: 2rem; }}
 .side_by_side > div {{ flex: 1 1 18rem; }}
 .live img {{ width: 100%; border-radius: 6px; }}
 """
-# Gradio leaves pictures without a name for screen readers; they get the one of their frame.
+# Gradio leaves pictures without a name for screen readers: examples get that of their file, others that of their frame.
 PAGE_HEAD = """<script>
 new MutationObserver(() => document.querySelectorAll("img[alt='']").forEach((image) => {
-  const label = image.closest(".block")?.querySelector("label, [data-testid='block-label']")?.innerText.trim();
+  const file = image.closest("button.gallery-item") && image.src.split("/").pop().split(".")[0].replaceAll("_", " ");
+  const label = file || image.closest(".block")?.querySelector("label, [data-testid='block-label']")?.innerText.trim();
   if (label) image.alt = label;
 })).observe(document, { childList: true, subtree: true });
 </script>"""
@@ -41,7 +43,7 @@ new MutationObserver(() => document.querySelectorAll("img[alt='']").forEach((ima
 def build() -> gr.Blocks:
     """Puts the page together."""
     with gr.Blocks(title="InvolViT: facial expressions", delete_cache=(60, 3600), analytics_enabled=False) as page:
-        gr.Markdown(f"# InvolViT\n\n{NOTICE}")
+        gr.Markdown(f"# InvolViT\n\n{NOTICE} {PEOPLE if learned_from_votes() else ''}")
         for name, tab in TABS.items():
             with gr.Tab(name):
                 tab.layout()

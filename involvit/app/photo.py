@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,13 +16,15 @@ from ..prediction.annotation import draw_faces
 from ..prediction.explanation import overlay
 from ..prediction.predictor import FacePrediction
 from ..reports.numbers import count
-from .models import heat_maps, main_model, predictor, settings
+from . import examples
+from .models import explained, heat_maps, learned_from_votes, main_model, predictor
 from .probability_bars import probability_bars
 from .tabs import NO_FACE, PRIVATE, as_dict, friendly_errors, photo_input
 from .uploads import UploadError
 from .visitor_files import enlarged, read, sessions, write
 
-START = "Upload a photo, paste one, or take one with the camera."
+START = "Upload a photo, paste one, take one with the camera, or click an example."
+MAPS = "Where the model looked for this expression, by Grad-CAM: the brighter a spot, the more it counted."
 BRANCHES = {"rednet": "Involution branch", "vit": "Transformer branch", "fused": "Both, fused"}
 
 
@@ -105,12 +106,16 @@ def explain(
     return as_dict(number, chosen), *map(paths.get, ("face", *BRANCHES))
 
 
-def show_faces(faces: list[dict[str, Any]] | None) -> tuple[str, Any, Any, int]:
-    """Turns the faces of a photo, None without one, into what can be chosen from; the first is chosen."""
+def show_faces(faces: list[dict[str, Any]] | None) -> tuple[str, Any, Any, int, Any, Any]:
+    """Turns the faces of a photo, None without one, into what can be chosen from, the first chosen; shows the results.
+
+    Returns values of message, choice, button and number, and of the columns of the outlined photo and of the face.
+    """
     names = [(f"{face['face']} {face['label']} {face['score']:.0%}", face["face"]) for face in faces or ()]
     message = f"{count(len(names), 'face')}. Choose one here or in the picture." if faces else NO_FACE
     choice = gr.Radio(names, value=1 if faces else None, visible=bool(faces))
-    return START if faces is None else message, choice, gr.Button(visible=faces == []), 1
+    columns = gr.Column(visible=faces is not None), gr.Column(visible=bool(faces))
+    return START if faces is None else message, choice, gr.Button(visible=faces == []), 1, *columns
 
 
 def nothing_shown() -> list[Any]:
@@ -135,16 +140,7 @@ def bars_of_face(face: dict[str, Any] | None) -> str:
         return ""
     bars = probability_bars(face["probabilities"], f"Face {face['face']}: {face['label']}")
     people = f"<p>About {round(10 * face['score'])} of 10 people would say {escape(face['label'])}.</p>"
-    return bars + people if learned_from_votes(settings.models[0]) else bars
-
-
-@functools.cache
-def learned_from_votes(model: str) -> bool:
-    """Returns whether a model was trained on the votes of several people per face, as its folder's report says."""
-    try:
-        return bool(json.loads((Path(model) / "report.json").read_bytes())["run"].get("votes"))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no report, or none of ours
-        return False
+    return bars + people if learned_from_votes() else bars
 
 
 def layout() -> None:
@@ -157,30 +153,42 @@ def layout() -> None:
         with gr.Column():
             photo_file = photo_input()
             whole_image = gr.Checkbox(False, label="The whole image is one face")
+            picked = examples.layout(photo_file)
         with gr.Column():
-            outlined = gr.Image(label="Faces", interactive=False, buttons=["download", "fullscreen"])
+            with gr.Column(visible=False) as photo_column:
+                outlined = gr.Image(label="Faces", interactive=False, buttons=["download", "fullscreen"])
             message = gr.Markdown(START)
             choice = gr.Radio([], label="Face", visible=False)
             take_whole = gr.Button("Take the whole image as the face", visible=False)
-    bars = gr.HTML(label="Probabilities")
-    gr.Markdown("Where the model looked for this expression, by Grad-CAM: the brighter a spot, the more it counted.")
-    with gr.Row():
-        shown = {"interactive": False, "buttons": [], "height": 230}
-        crop = gr.Image(label="The face, upright", **shown)
-        heat = [gr.Image(label=name, min_width=220, **shown) for name in BRANCHES.values()]
+    shown = {"interactive": False, "buttons": [], "height": 230}
+    with gr.Column(visible=False) as face_column:
+        bars = gr.HTML(label="Probabilities")
+        gr.Markdown(MAPS if explained() else "")
+        with gr.Row():
+            crop = gr.Image(label="The face, upright", **shown)
+            heat = [
+                gr.Image(label=name, min_width=220, visible=branch in explained(), **shown)
+                for branch, name in BRANCHES.items()
+            ]
+    asked, found = [photo_file, whole_image], [outlined, faces, last_photo]
+    choices = [message, choice, take_whole, number, photo_column, face_column]
 
     def explain_after(event: Any, **options: Any) -> None:
         """Explains the chosen face once an event is over."""
-        event.success(explain, [photo_file, whole_image, number, last_photo], [face, crop, *heat], **options).then(
+        event.success(explain, [*asked, number, last_photo], [face, crop, *heat], **options).then(
             bars_of_face, face, bars, **PRIVATE
         )
 
-    found, choices = [outlined, faces, last_photo], [message, choice, take_whole, number]
-    events, asked = [photo_file.input, whole_image.change], [photo_file, whole_image]
-    looked = gr.on(events, photo, asked, found, api_name="photo", show_progress="minimal")
-    looked.failure(nothing_shown, None, [*found, *choices, face, bars, crop, *heat], **PRIVATE)
-    chosen = looked.success(show_faces, faces, choices, **PRIVATE)
-    explain_after(chosen, api_name="explain", show_progress="minimal")
+    def look_after(event: Callable[..., Any], photo_options: dict[str, Any], explain_options: dict[str, Any]) -> None:
+        """Looks at the photo after an event, and explains its first face."""
+        looked = event(photo, asked, found, **photo_options)
+        looked.failure(nothing_shown, None, [*found, *choices, face, bars, crop, *heat], **PRIVATE)
+        explain_after(looked.success(show_faces, faces, choices, **PRIVATE), **explain_options)
+
+    progress = {"show_progress": "minimal", "show_progress_on": photo_file}
+    changed = functools.partial(gr.on, [photo_file.input, whole_image.change])
+    look_after(changed, {"api_name": "photo", **progress}, {"api_name": "explain", "show_progress": "minimal"})
+    look_after(picked.success, {**progress, "api_visibility": "private"}, PRIVATE)
     take_whole.click(lambda: True, None, whole_image, **PRIVATE)
     explain_after(choice.input(lambda n: n, choice, number, **PRIVATE), **PRIVATE)
     explain_after(outlined.select(face_at, faces, [choice, number], **PRIVATE), **PRIVATE)

@@ -12,7 +12,7 @@ from ..reports.numbers import count
 from .models import predictor
 from .tabs import PRIVATE, friendly_errors
 from .uploads import MAX_VIDEO_S, UploadError, check_video
-from .visitor_files import enlarged, sessions, write
+from .visitor_files import adopt, enlarged, sessions, write
 
 FRAMES_PER_S = 10
 STRONG = 0.3  # weaker moments are not shown
@@ -34,7 +34,7 @@ def video(
     """
     if video is None:
         raise UploadError("Choose a video first.")
-    sessions.adopt(request.session_hash, video)
+    adopt(request.session_hash, video)
     check_video(video)
     folder = sessions.new_folder(request.session_hash)
     annotated, table = folder / "faces.webm", folder / "faces.csv"
@@ -54,11 +54,12 @@ def video(
     return str(annotated), str(table), gallery, analysis.tracks.to_dict("records"), analysis
 
 
-def show_tracks(tracks: list[dict[str, Any]]) -> tuple[str, Any]:
-    """Turns the faces of a video into what can be chosen from; the longest is chosen."""
+def show_tracks(tracks: list[dict[str, Any]]) -> tuple[str, Any, Any, Any, Any]:
+    """Turns the faces of a video into what can be chosen from, the longest chosen, and shows what was found."""
     names = [(f"Face {one['face']}: {one['start_s']:.1f} to {one['end_s']:.1f} s", one["face"]) for one in tracks]
     message = f"{count(len(tracks), 'face')} in the video." if tracks else "No face was found in this video."
-    return message, gr.Dropdown(names, value=tracks[0]["face"] if tracks else None, visible=len(tracks) > 1)
+    choice = gr.Dropdown(names, value=tracks[0]["face"] if tracks else None, visible=len(tracks) > 1)
+    return message, choice, gr.Column(visible=True), gr.Column(visible=True), gr.Gallery(visible=bool(tracks))
 
 
 def timeline(analysis: VideoAnalysis | None, track: int | None) -> Any:
@@ -73,15 +74,19 @@ def layout() -> None:
     analysis, tracks = gr.State(None), gr.JSON(label="List of faces", visible=False)
     with gr.Row():
         video_file = gr.Video(label=f"Video, up to {MAX_VIDEO_S} seconds", sources=["upload", "webcam"])
-        annotated = gr.Video(label="With outlined faces (without sound)", interactive=False, buttons=["download"])
-    message = gr.Markdown()
-    track = gr.Dropdown([], label="Face", visible=False)
+        with gr.Column(visible=False) as video_column:
+            annotated = gr.Video(label="With outlined faces (without sound)", interactive=False, buttons=["download"])
     axes = {"x": "time_s", "y": "probability", "color": "expression", "x_title": "seconds", "y_lim": [0, 1]}
-    chart = gr.LinePlot(None, **axes, label="Probabilities over time", visible=False)
-    moments = gr.Gallery(label="The strongest moment of each expression", columns=7, height=220, object_fit="contain")
-    table = gr.File(label="Table (CSV)", interactive=False)
-    results = [annotated, table, moments, tracks, analysis]
-    looked = gr.on([video_file.upload, video_file.stop_recording], video, video_file, results, api_name="video")
-    shown = looked.success(show_tracks, tracks, [message, track], **PRIVATE)
+    with gr.Column(visible=False) as results:
+        message = gr.Markdown()
+        track = gr.Dropdown([], label="Face", visible=False)
+        chart = gr.LinePlot(None, **axes, label="Probabilities over time", visible=False)
+        label = "The strongest moment of each expression"
+        moments = gr.Gallery(label=label, columns=7, height=220, object_fit="contain")
+        table = gr.File(label="Table (CSV)", interactive=False)
+    found = [annotated, table, moments, tracks, analysis]
+    sent = [video_file.upload, video_file.stop_recording]
+    looked = gr.on(sent, video, video_file, found, api_name="video", show_progress_on=video_file)
+    shown = looked.success(show_tracks, tracks, [message, track, video_column, results, moments], **PRIVATE)
     for event in (shown.then, track.input):
         event(timeline, [analysis, track], chart, **PRIVATE)

@@ -1,4 +1,4 @@
-"""What visitors send and get: photos in, pictures out, each in its session's folder."""
+"""What visitors send and get: photos in, pictures out, each in its session's folder; and where the examples are."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from .uploads import UploadError, read_photo, scaled
 
 PHOTO_SIDE = 2048  # a larger photo is scaled down to it before faces are looked for
 
-RESULTS = Path(FILES.name, "results")
-RESULTS.mkdir()
-gr.set_static_paths(RESULTS)  # served as they are: a copy in Gradio's cache would outlive its session
+RESULTS, EXAMPLES = (Path(FILES.name, name).resolve() for name in ("results", "examples"))
+for folder in (RESULTS, EXAMPLES):
+    folder.mkdir()
+gr.set_static_paths([RESULTS, EXAMPLES])  # served as they are: a copy in Gradio's cache would outlive its session
 sessions = SessionFiles(RESULTS)
+
+
+def adopt(session: str, path: str) -> None:
+    """Deletes what a visitor sent when the session ends, but for an example, which belongs to all."""
+    if Path(path).resolve().parent != EXAMPLES:
+        sessions.adopt(session, path)
 
 
 def read(path: str | None, session: str) -> np.ndarray:
     """Reads a photo of a session, RGB uint8 [H, W, 3], with a long side of at most `PHOTO_SIDE`."""
     if path is None:
         raise UploadError("Choose a photo first.")
-    sessions.adopt(session, path)
+    adopt(session, path)
     return scaled(read_photo(path), PHOTO_SIDE)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token, is_offline_mode
+from huggingface_hub import CommitOperationAdd, HfApi, RepoUrl, constants, get_token, is_offline_mode
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
 from huggingface_hub.utils import logging, validate_repo_id
 from safetensors import SafetensorError, safe_open
@@ -27,7 +27,7 @@ class PushError(ValueError):
     """A folder could not be pushed. The message is one line that says why and what to do, and holds no token."""
 
 
-def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> str:
+def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> RepoUrl:
     """Creates a Hub repository where there is none, and uploads a model's folder to it in one commit.
 
     The card is generated first, see `write_model_card`. Uploaded are weights, configurations, code, card, ONNX
@@ -41,7 +41,7 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
         private: Whether only the owner can see the repository.
 
     Returns:
-        The address of the repository.
+        The address of the repository; its `repo_id` is the full name.
 
     Raises:
         FileNotFoundError: If there is no such folder, or a file of the model is missing.
@@ -59,17 +59,17 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> s
         raise PushError(f"{repo_id} cannot be pushed in offline mode; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
     token = find_token()
     api = HfApi(token=token)
-    with _one_line_errors(repo_id, token):
+    with one_line_errors(repo_id, token):
         url = api.create_repo(repo_id, private=private or None, exist_ok=True)
         if private and not api.repo_info(url.repo_id).private:
             advice = "make it private in its settings, or choose another name"
             raise PushError(f"{url.repo_id} exists and is public; {advice}")
-        published = _published_card(api, url.repo_id)
+        published = published_card(api, url.repo_id)
     write_model_card(directory, url.repo_id, published)
-    with _one_line_errors(repo_id, token):
+    with one_line_errors(repo_id, token):
         # `upload_folder` would split what takes it long into several commits.
         api.create_commit(url.repo_id, _additions(directory), commit_message=f"Upload {url.repo_name}")
-    return str(url)
+    return url
 
 
 def _check_model(directory: Path) -> None:
@@ -94,7 +94,7 @@ def find_token() -> str:
     Raises:
         PushError: If there is none, or it cannot be one.
     """
-    with _one_line_errors("the Hub", ""):
+    with one_line_errors("the Hub", ""):
         token = get_token()
     if token is None:
         raise PushError(f"there is no token for the Hub; {_GET_TOKEN}")
@@ -103,10 +103,12 @@ def find_token() -> str:
     return token
 
 
-def _published_card(api: HfApi, repo_id: str) -> str | None:
+def published_card(api: HfApi, repo_id: str, repo_type: str = "model") -> str | None:
+    """Returns the text of a repository's README.md, None where there is none."""
     with TemporaryDirectory() as folder:
         try:
-            return Path(api.hf_hub_download(repo_id, "README.md", local_dir=folder)).read_text(encoding="utf-8-sig")
+            path = api.hf_hub_download(repo_id, "README.md", repo_type=repo_type, local_dir=folder)
+            return Path(path).read_text(encoding="utf-8-sig")
         except (EntryNotFoundError, RevisionNotFoundError):  # a repository just made is empty
             return None
 
@@ -123,7 +125,7 @@ def _additions(directory: Path) -> Iterator[CommitOperationAdd]:
 
 
 @contextmanager
-def _one_line_errors(repo_id: str, token: str) -> Iterator[None]:
+def one_line_errors(repo_id: str, token: str) -> Iterator[None]:
     """Turns whatever goes wrong between here and the Hub into one line."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it would report each of its tries

@@ -56,6 +56,28 @@ def test_a_photo_shows_its_faces_and_a_chosen_one_its_probabilities_and_heat_map
     assert page.elsewhere == [] and page.problems == []
 
 
+def test_before_there_is_a_photo_there_are_no_empty_boxes_and_an_example_is_a_click_away(open_page, screenshot):
+    page = open_page()
+    page.get_by_text("Examples", exact=True).wait_for()
+    page.wait_for_timeout(1000)
+    screenshot(page, "start")
+    assert page.get_by_text("Involution branch").filter(visible=True).count() == 0
+    assert page.get_by_text("Grad-CAM").filter(visible=True).count() == 0
+    for number in (1, 0):  # one after the other
+        panel(page).locator(".gallery-item").nth(number).click()
+        page.locator("table.bars").wait_for()
+        page.get_by_text("Involution branch").filter(visible=True).wait_for()
+        page.get_by_text(re.compile("of 10 people would say")).filter(visible=True).nth(1).wait_for()
+        images_loaded(panel(page), 6)
+        screenshot(page, f"example_{number}")
+    for name in ("Video", "Batch", "Compare"):
+        boxes = tab(page, name).locator("[data-testid='block-label']").filter(visible=True)
+        page.wait_for_timeout(500)
+        screenshot(page, f"start_{name}")
+        assert boxes.count() <= 1, name  # what is asked for
+    assert page.problems == []
+
+
 def test_a_photo_taken_away_takes_its_results_along(open_page, photo):
     page = open_page()
     upload(page, photo)
@@ -107,6 +129,7 @@ def test_a_batch_gives_a_table_that_can_be_downloaded(open_page, photo, tmp_path
     batch.get_by_role("button", name="Predict").click()
     table = batch.locator("a[download='expressions.csv']")
     table.wait_for()
+    batch.locator("canvas, svg.marks").first.wait_for()
     screenshot(page, "batch")
     with page.expect_download() as download:
         table.click()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import RepoUrl
 from PIL import Image
 
 from involvit.cli import main
@@ -252,9 +253,16 @@ def test_export_and_push_pass_on_what_was_asked(tmp_path, monkeypatch, capsys):
         calls.append((directory, repo_id, private))
         if repo_id == "taken":
             raise OSError("401 Client Error.\n\nInvalid token")
-        return f"https://hub/{repo_id}"
+        return RepoUrl(f"https://hub/{repo_id}", endpoint="https://hub")
 
-    fakes = {"onnx_export": {"export_onnx": export_onnx}, "hub": {"push_folder": push_folder}}
+    def push_space(model):
+        return f"https://hub/spaces/{model}"
+
+    fakes = {
+        "onnx_export": {"export_onnx": export_onnx},
+        "hub": {"push_folder": push_folder},
+        "space": {"push_space": push_space},
+    }
     for name, functions in fakes.items():
         monkeypatch.setitem(sys.modules, f"involvit.publishing.{name}", types.SimpleNamespace(**functions))
     folder = str(tmp_path)
@@ -269,6 +277,9 @@ def test_export_and_push_pass_on_what_was_asked(tmp_path, monkeypatch, capsys):
         (tmp_path, "me/model", True),
     ]
     assert capsys.readouterr().out.splitlines()[-1] == "https://hub/me/model"
+    for words in (["--space"], ["--space", "gradio"]):
+        assert main(["push", folder, "me/model", *words]) == 0
+        assert capsys.readouterr().out.splitlines() == ["https://hub/me/model", "https://hub/spaces/me/model"]
     assert main(["push", folder, "taken"]) == 2
     assert capsys.readouterr().err == "error: 401 Client Error. Invalid token\n"
 

@@ -1,10 +1,16 @@
-"""A Hub on loopback: as much of its API as huggingface_hub speaks when it pushes and pulls a model without Xet."""
+"""A Hub on loopback: as much of its API as huggingface_hub speaks when it pushes and pulls without Xet.
+
+Models and Spaces; a Space is known here as `spaces/OWNER/NAME`.
+"""
 
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -15,11 +21,12 @@ import yaml
 
 @dataclass
 class Repo:
-    """A repository: whether others see it, what it holds, and the message of each commit."""
+    """A repository: whether others see it, what it holds, the message of each commit, and what a Space runs on."""
 
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
+    sdk: str | None = None
 
     @property
     def sha(self):
@@ -128,18 +135,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.body()
             message = "Invalid credentials in Authorization header"
             return self.answer(401, {"error": message}, X_Error_Message=message)
+        name = r"((?:spaces/)?\w+/[\w.-]+)"
         for pattern, handle in (
             (r"POST /api/repos/create", self.create),
             (r"POST /api/validate-yaml", self.validate_yaml),
-            (r"POST /api/models/(\w+/[\w.-]+)/preupload/main", self.preupload),
-            (r"POST /(\w+/[\w.-]+)\.git/info/lfs/objects/batch", self.lfs_batch),
-            (r"PUT /lfs/(\w+/[\w.-]+)/(\w+)", self.upload),
-            (r"POST /api/models/(\w+/[\w.-]+)/commit/main", self.commit),
-            (r"GET /api/models/(\w+/[\w.-]+)/tree/\w+", self.tree),
-            (r"GET /api/models/(\w+/[\w.-]+)(?:/revision/\w+)?", self.info),
-            (r"(?:GET|HEAD) /(\w+/[\w.-]+)/resolve/\w+/(.+)", self.resolve),
+            (rf"POST /api/{name}/preupload/main", self.preupload),
+            (rf"POST /{name}\.git/info/lfs/objects/batch", self.lfs_batch),
+            (rf"PUT /lfs/{name}/(\w+)", self.upload),
+            (rf"POST /api/{name}/commit/main", self.commit),
+            (rf"GET /api/{name}/tree/\w+", self.tree),
+            (rf"GET /api/{name}(?:/revision/\w+)?", self.info),
+            (rf"(?:GET|HEAD) /{name}/resolve/\w+/(.+)", self.resolve),
         ):
-            if match := re.fullmatch(pattern, f"{method} {path}"):
+            if match := re.fullmatch(pattern, f"{method} {path}".replace("/api/models/", "/api/", 1)):
                 return handle(*match.groups())
         self.body()
         return self.not_found("NoSuchRoute")
@@ -150,15 +158,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self):
         asked, user = json.loads(self.body()), self.user()
-        repo_id = f"{asked.get('organization') or user}/{asked['name']}"
+        owner = asked.get("organization") or user
+        is_space = asked.get("type") == "space"
+        repo_id = f"{'spaces/' if is_space else ''}{owner}/{asked['name']}"
         if self.fails("create", repo_id):
             return None
         if user is None:
             return self.answer(401, {"error": "Unauthorized"})
-        if not repo_id.startswith(f"{user}/"):
+        if owner != user:
             return self.answer(403, {"error": f"You don't have the rights to create a model under {repo_id}"})
         status = 409 if repo_id in self.server.repos else 200
-        self.server.repos.setdefault(repo_id, Repo(asked.get("visibility") == "private"))
+        # A Space begins with the Hub's own README.md.
+        files = {"README.md": f"---\nsdk: {asked['sdk']}\nemoji: 🐢\n---\nThe Hub's".encode()} if is_space else {}
+        repo = Repo(asked.get("visibility") == "private", files, sdk=asked.get("sdk"))
+        self.server.repos.setdefault(repo_id, repo)
         return self.answer(status, {"url": f"{self.server.url}/{repo_id}", "name": repo_id, "id": repo_id})
 
     def validate_yaml(self):
@@ -174,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if repo_id not in self.server.repos:
             return self.not_found("RepoNotFound")
-        if not repo_id.startswith(f"{self.user()}/"):
+        if not repo_id.removeprefix("spaces/").startswith(f"{self.user()}/"):
             return self.answer(403, {"error": "Forbidden"})
         return self.server.repos[repo_id]
 
@@ -220,6 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
         if repo := self.writable("commit", repo_id):
             for operation in operations:
                 value = operation["value"]
+                if operation["key"] == "deletedFile":
+                    del repo.files[value["path"]]
+                    continue
                 is_lfs = operation["key"] == "lfsFile"
                 content = self.server.blobs[value["oid"]] if is_lfs else base64.b64decode(value["content"])
                 repo.files[value["path"]] = content
@@ -232,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def readable(self, repo_id):
         repo = self.server.repos.get(repo_id)
-        if repo is None or (repo.private and not repo_id.startswith(f"{self.user()}/")):
+        if repo is None or (repo.private and f"/{self.user()}/" not in f"/{repo_id}"):
             return self.not_found("RepoNotFound")
         return repo
 
@@ -258,3 +274,33 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=repo.sha)
         content = repo.files[path]
         return self.answer(200, content, ETag=f'"{_oid(content, _is_lfs(path))}"', X_Repo_Commit=repo.sha)
+
+
+def user_environment(endpoint, home):
+    """The environment of somebody whose Hub is at `endpoint`, whose caches are in `home`, and who has no token yet."""
+    left_out = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "TRANSFORMERS_OFFLINE")
+    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
+    return inherited | {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+def run(script, *arguments, endpoint, home, cwd, standard_input="", **environment):
+    """Runs Python code as that user does."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        input=standard_input,
+        cwd=cwd,
+        env=user_environment(endpoint, home) | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

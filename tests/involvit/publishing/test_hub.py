@@ -1,10 +1,7 @@
 """Pushing to a Hub on loopback. Where the Hub is, is read at import: each push runs in a process of its own."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from safetensors.torch import save_file as save_tensors
 from involvit.publishing import hub
 from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
 
-from .hub_server import HubServer
+from .hub_server import HubServer, run
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "hf_recognisableTokenOfAnna"
@@ -61,25 +58,6 @@ print(json.dumps({
     "modules": [type(model).__module__, type(processor).__module__], "project": project, "logits": logits.tolist()
 }))
 """
-
-
-def run(script, *arguments, endpoint, home, cwd, standard_input="", **environment):
-    left_out = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "TRANSFORMERS_OFFLINE")
-    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
-    settings = {
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        input=standard_input,
-        cwd=cwd,
-        env=inherited | settings | environment,
-        capture_output=True,
-        text=True,
-    )
 
 
 def push(jobs, endpoint, home, **environment):
