@@ -51,6 +51,10 @@ class Bottleneck(GradientCheckpointingLayer):
     def _gradient_checkpointing_func(self, checkpoint: Callable[..., Tensor]) -> None:  # set by transformers
         self._checkpoint = checkpoint
 
+    @_gradient_checkpointing_func.deleter
+    def _gradient_checkpointing_func(self) -> None:
+        del self._checkpoint
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
         shortcut = x if self.downsample is None else self.downsample(x)

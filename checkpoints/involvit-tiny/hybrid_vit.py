@@ -48,15 +48,15 @@ def attend_eagerly(
 
 
 class SelfAttention(Attention):
-    """timm's, which also returns its weights where the implementation that `config` names computes them."""
+    """timm's, computed by the implementation that `config` names, or eagerly where its weights are needed."""
 
     config: PreTrainedConfig | None = None
     is_causal = False  # read by transformers' functions
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[B, N, C] -> [B, N, C], and weights [B, heads, N, N] or None."""
+    def forward(self, x: Tensor, needs_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """[B, N, C] -> [B, N, C], and weights [B, heads, N, N], or None unless they are needed."""
         query, key, value = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        implementation = "eager" if self.config is None else self.config._attn_implementation
+        implementation = "eager" if self.config is None or needs_weights else self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, attend_eagerly)
         attended, weights = attend(self, query, key, value, None, scaling=self.scale)
         return self.proj_drop(self.proj(attended.flatten(2))), weights
@@ -65,9 +65,9 @@ class SelfAttention(Attention):
 class TransformerLayer(GradientCheckpointingLayer, Block):
     """A layer with normalisation first (equations 5 and 6)."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, needs_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """[B, N, C] -> [B, N, C], and the attention's weights or None."""
-        attended, weights = self.attn(self.norm1(x))
+        attended, weights = self.attn(self.norm1(x), needs_weights)
         x = x + self.drop_path1(attended)
         return x + self.drop_path2(self.mlp(self.norm2(x))), weights
 
@@ -157,7 +157,7 @@ class HybridViT(VisionTransformer):
         if hidden_states is not None:
             hidden_states.append(x)
         for layer in self.blocks:
-            x, weights = layer(x)
+            x, weights = layer(x, attentions is not None)
             if hidden_states is not None:
                 hidden_states.append(x)
             if attentions is not None:

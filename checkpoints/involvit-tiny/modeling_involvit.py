@@ -223,7 +223,7 @@ class InvolViTModel(InvolViTPreTrainedModel):
         Args:
             pixel_values: Images of shape [B, num_channels, image_size, image_size], normalised by `image_mean` and
                 `image_std`.
-            output_attentions: Whether to return `attentions`; needs the transformer and the eager implementation.
+            output_attentions: Whether to return `attentions`, for which attention is computed eagerly.
             output_hidden_states: Whether to return `hidden_states`.
             interpolate_pos_encoding: Whether to take images of any size, with position embeddings resampled for it.
 
@@ -235,16 +235,14 @@ class InvolViTModel(InvolViTPreTrainedModel):
             final LayerNorm), the fused one.
 
         Raises:
-            ValueError: If `pixel_values` do not have the configured channels and size, or there are no attention
-                weights to return.
+            ValueError: If `pixel_values` do not have the configured channels and size, or there is no attention.
         """
         config, dtype = self.config, self.dtype
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         _check_pixel_values(pixel_values, config, interpolate_pos_encoding)
-        if output_attentions and (self.vit is None or config._attn_implementation != "eager"):
-            has = "no transformer" if self.vit is None else f"attn_implementation={config._attn_implementation!r}"
-            raise ValueError(f"output_attentions needs a transformer with attn_implementation='eager'; this has {has}")
+        if output_attentions and self.vit is None:
+            raise ValueError("output_attentions needs a transformer, which a model with branches='rednet' has not")
 
         if config.standardize_luminance:
             pixel_values = vit_pixel_values = _standardized_luminance(pixel_values, config)

@@ -1,6 +1,6 @@
 """A trained model as one ONNX file that runs without torch: any batch size, in float32 or in int8.
 
-- the involution becomes standard operators: gathered neighbourhoods, multiplied by the kernels
+- all operators are standard ones: `modeling_involvit` writes its own out wherever it is exported
 - BatchNorm and weight standardisation are folded into the weights
 - the metadata carries labels and preprocessing
 """
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from huggingface_hub import metadata_load
 from PIL import Image
 from scipy.special import softmax
@@ -140,24 +139,6 @@ class _Logits(nn.Module):
         return answer.logits
 
 
-def _involution_by_products(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """`involution` in operators that ONNX has: one vector-matrix product a pixel and group.
-
-    Of the forms tried this is the fastest in onnxruntime. The D channels of a group lie side by side, so the gather
-    copies whole rows of them, and a neighbour off the map is a row of zeros.
-    """
-    groups, kernel_size, _, height, width = weight.shape[1:]
-    pixels_BGPD = x.unflatten(1, (groups, -1)).flatten(3).transpose(2, 3)
-    numbers_HW = torch.arange(x.shape[2] * x.shape[3]).view(x.shape[2:])
-    padded = F.pad(numbers_HW, [(kernel_size - 1) // 2] * 4, value=numbers_HW.numel())
-    numbers_hwKK = padded.unfold(0, kernel_size, stride).unfold(1, kernel_size, stride)
-    patches = F.pad(pixels_BGPD, [0, 0, 0, 1]).index_select(2, numbers_hwKK.flatten())
-    patches_BGpkD = patches.unflatten(2, (height * width, kernel_size**2))
-    kernels_BGp1k = weight.flatten(4).flatten(2, 3).transpose(2, 3).unsqueeze(3)
-    out_BGpD = (kernels_BGp1k @ patches_BGpkD).squeeze(3)
-    return out_BGpD.transpose(2, 3).flatten(1, 2).unflatten(2, (height, width))
-
-
 def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelProto:
     """Traces, translates and optimises the network, and checks the result against it."""
     import onnx_ir.passes.common
@@ -168,9 +149,6 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
     try:
         with torch.no_grad():
             program = torch.export.export(of_logits, (example,), dynamic_shapes=dynamic_batch)
-        # Found by its name: a model with its own copy of the code has it in another namespace.
-        involutions = {node.target for node in program.graph.nodes if "involution" in str(node.target)}
-        program = program.run_decompositions(dict.fromkeys(involutions, _involution_by_products))
         translated = torch.onnx.export(
             program,
             dynamo=True,

@@ -45,6 +45,8 @@ class FERReport(evaluate.Metric):
         vote_counts (`list[list[int] | None]`, *optional*): how many people gave each answer, one row per image: the
             classes in their order, then any further answers, such as "unknown"; None where nobody counted. For
             `compute` only.
+        scalars_only (`bool`, defaults to False): leave out what is not one number: per_class, confusion_matrix,
+            absent_classes and intervals. The Trainer of transformers wants it so of a `compute_metrics`.
 
     Returns:
         num_images (`int`), accuracy, macro_precision, macro_recall, macro_f1, weighted_precision, weighted_recall,
@@ -111,6 +113,7 @@ class FERReport(evaluate.Metric):
         seed: int = 0,
         reference_votes: Sequence[Sequence[float]] | None = None,
         vote_counts: Sequence[Sequence[int] | None] | None = None,
+        scalars_only: bool = False,
     ) -> dict[str, Any]:
         predictions, references = np.asarray(predictions), np.asarray(references)
         if len(references) == 0:
@@ -150,6 +153,8 @@ class FERReport(evaluate.Metric):
             report["num_groups"] = len(set(groups))
         if bootstrap_samples:
             report["intervals"] = _intervals(predictions, references, groups, len(labels), bootstrap_samples, seed)
+        if scalars_only:
+            return {name: value for name, value in report.items() if np.isscalar(value)}
         return report
 
 

@@ -15,9 +15,9 @@ from dataset_script.rendered.rendered_faces import rendered_faces
 from involvit.prediction.onnx_classifier import OnnxClassifier
 from involvit.publishing import onnx_export
 from involvit.publishing.onnx_export import export_onnx
-from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor, involution
+from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
 
-from ...modeling_involvit.involution_reference import involution_by_unfold
+from ...modeling_involvit.involution_reference import MODULE
 from ...modeling_involvit.involvit_reference import TINY, randomize
 
 SMALL = {**TINY, "rednet_depths": (1, 1), "rednet_widths": (64, 128), "vit_num_layers": 1}
@@ -61,18 +61,6 @@ def run(path, pixel_values):
 def logits_of(model, pixel_values):
     with torch.inference_mode():
         return model(pixel_values).logits.numpy()
-
-
-@pytest.mark.parametrize(
-    ("kernel_size", "stride", "size"), [(3, 1, (5, 8)), (7, 1, (4, 4)), (7, 2, (8, 7)), (3, 3, (7, 5))]
-)
-def test_products_of_gathered_patches_are_the_involution(kernel_size, stride, size):
-    out_size = [-(-length // stride) for length in size]
-    x = torch.randn(2, 12, *size, dtype=torch.float64)
-    weight = torch.randn(2, 3, kernel_size, kernel_size, *out_size, dtype=torch.float64)
-    out = onnx_export._involution_by_products(x, weight, stride)
-    torch.testing.assert_close(out, involution_by_unfold(x, weight, stride))
-    torch.testing.assert_close(out, involution(x, weight, stride))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -215,7 +203,7 @@ def test_a_graph_that_disagrees_is_not_written(tmp_path, monkeypatch):
     )
     randomize(InvolViTForImageClassification(config)).save_pretrained(folder)
     InvolViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    monkeypatch.setattr(onnx_export, "_involution_by_products", lambda x, weight, stride: x[:, :, ::stride, ::stride])
+    monkeypatch.setattr(MODULE, "_written_out", lambda x, weight, stride: x[:, :, ::stride, ::stride])
     with pytest.raises(ValueError, match="differ from torch's by"):
         export_onnx(folder, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["rednet"]
