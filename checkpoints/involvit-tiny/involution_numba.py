@@ -27,7 +27,7 @@ from torch import Tensor
 
 try:
     import numba
-    from llvmlite import ir
+    from llvmlite import binding, ir
     from numba.core import cgutils
     from numba.extending import intrinsic
 except ImportError:
@@ -36,8 +36,17 @@ except ImportError:
 # One for the process: a model from the Hub brings a copy of this module.
 _ONE_AT_A_TIME = numba and vars(numba).setdefault("_involution_lock", threading.Lock())
 
-VECTOR_BYTES = 64  # of AVX-512; LLVM cuts such vectors up where the processor has shorter ones
-PIXELS = 8  # of a row at once: as many sums as keep the multipliers busy
+
+def register_bytes() -> int:
+    """Returns how long the processor's vector registers are: 64 with AVX-512, 32 with AVX2, 16 with NEON or SSE."""
+    features = numba.config.CPU_FEATURES  # set by those who compile for another processor
+    features = (binding.get_host_cpu_features().flatten() if features is None else features).split(",")
+    return 64 if "+avx512f" in features else 32 if "+avx2" in features else 16
+
+
+REGISTER_BYTES = register_bytes() if numba else 64
+VECTOR_BYTES = 64  # of 16 channels; LLVM cuts such vectors up where registers are shorter
+PIXELS = 8 * REGISTER_BYTES // VECTOR_BYTES  # of a row at once: eight sums keep the multipliers busy, more do not fit
 
 
 def is_available() -> bool:
@@ -95,9 +104,9 @@ if numba is not None:
     class _Vectors:
         """Writes LLVM instructions on vectors of the element type of an array."""
 
-        def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any) -> None:
+        def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any, num_bytes: int) -> None:
             self.builder = builder
-            self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+            self.lanes = num_bytes * 8 // dtype.bitwidth
             self.type = ir.VectorType(context.get_value_type(dtype), self.lanes)
             self.zero = self.type([0.0] * self.lanes)
             self.all_lanes = ir.VectorType(ir.IntType(1), self.lanes)([1] * self.lanes)
@@ -133,8 +142,8 @@ if numba is not None:
             self._call(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), value, pointer, self.alignment, mask)
 
         def add_product(self, total: ir.Value, a: ir.Value, b: ir.Value) -> None:
-            """total += a * b, rounded once, where `total` is a pointer."""
-            product = self._call(f"llvm.fma.{self.name}", self.type, a, b, self.builder.load(total))
+            """total += a * b, rounded once where the processor can, where `total` is a pointer."""
+            product = self._call(f"llvm.fmuladd.{self.name}", self.type, a, b, self.builder.load(total))
             self.builder.store(product, total)
 
         def sums(self, vectors: list[ir.Value]) -> ir.Value:
@@ -156,14 +165,19 @@ if numba is not None:
             return [_unpack(context, builder, *item) for item in items]
         return value
 
-    def _instructions(write: Callable) -> Any:
-        """Makes `write` a function of kernels: what it writes is there twice, for inside of the image and its edge."""
+    def _instructions(num_bytes: int) -> Callable[[Callable], Any]:
+        """Makes what is decorated a function of kernels on vectors of `num_bytes`.
 
+        What it writes is there twice, for inside of the image and for its edge.
+        """
+        return lambda write: _typed(write, num_bytes)
+
+    def _typed(write: Callable, num_bytes: int) -> Any:
         def typed(typingctx, is_inside, out, a, b, places, counts):
             def codegen(context, builder, signature, arguments):
                 pairs = zip(signature.args, arguments, strict=True)
                 is_inside, *operands = (_unpack(context, builder, *pair) for pair in pairs)
-                vectors = _Vectors(context, builder, signature.args[1][0].dtype)
+                vectors = _Vectors(context, builder, signature.args[1][0].dtype, num_bytes)
                 with builder.if_else(is_inside) as branches:
                     for branch, at_edge in zip(branches, (False, True), strict=True):
                         with branch:
@@ -175,7 +189,7 @@ if numba is not None:
         typed.__name__ = write.__name__
         return intrinsic(typed)
 
-    @_instructions
+    @_instructions(VECTOR_BYTES)
     def _sum_taps(builder, vectors, at_edge, out, a, b, columns, counts):
         """Sums a * b over taps, for PIXELS neighbouring pixels n and all channels l of a vector.
 
@@ -214,7 +228,7 @@ if numba is not None:
         for n, total, is_pixel in zip(numbers, sums, written, strict=True):
             vectors.store(builder.load(total), out, at(out_at, (n, out_step)), mask_of(is_pixel))
 
-    @_instructions
+    @_instructions(REGISTER_BYTES)  # it keeps a sum for each lane
     def _sum_channels(builder, vectors, at_edge, out, a, b, window, counts):
         """Sums a * b over the channels of a group, for as many taps t = first, first + 1 .. as a vector has lanes.
 
@@ -307,7 +321,7 @@ def _grad_x_rows(grad, weight, grad_x, S):
 def _grad_weight_rows(grad, x, grad_weight, S):
     B, H, W, C = x.shape
     h, w, G, K, _ = grad_weight.shape[1:]
-    T, D, padding, lanes = K * K, C // G, (K - 1) // 2, VECTOR_BYTES // x.itemsize
+    T, D, padding, lanes = K * K, C // G, (K - 1) // 2, REGISTER_BYTES // x.itemsize
     tap = np.minimum(np.arange(T + lanes - 1), T - 1)  # the last vector may hold more than there are
     u, v = tap // K, tap % K
     offset = (u * W + v) * C
@@ -317,7 +331,8 @@ def _grad_weight_rows(grad, x, grad_weight, S):
             left = (pixel - row * w) * S - padding
             is_inside = D % lanes == 0 and top >= 0 and top + K <= H and left >= 0 and left + K <= W
             for g in range(G):
-                for first in range(0, T, lanes):
+                for start in range(0, T, lanes):
+                    first = min(start, max(0, T - lanes))  # the last vector again holds taps of the one before
                     _sum_channels(
                         is_inside and first + lanes <= T,
                         (grad_weight, (pixel * G + g) * T + first),

@@ -1,0 +1,48 @@
+"""The kernels as they are compiled for processors with vector registers of other lengths."""
+
+import importlib.util
+import shutil
+import sys
+from unittest import mock
+
+import pytest
+import torch
+
+from modeling_involvit import involution_numba
+
+from .involution_reference import involution_by_unfold
+
+pytestmark = pytest.mark.skipif(not involution_numba.is_available(), reason="compiles with Numba")
+
+
+@pytest.mark.parametrize(
+    ("features", "length"), [("+avx2,+avx512f", 64), ("+avx2,-avx512f,+fma", 32), ("+neon", 16), ("", 16)]
+)
+def test_the_length_of_registers_follows_from_what_numba_compiles_for(monkeypatch, features, length):
+    monkeypatch.setattr(involution_numba.numba.config, "CPU_FEATURES", features)
+    assert involution_numba.register_bytes() == length
+
+
+@pytest.mark.parametrize("features", ["+avx512f", "+avx2", "+neon"])
+def test_every_tile_computes_the_operator_on_every_processor(tmp_path, features):
+    """LLVM cuts vectors up that are longer than this processor's."""
+    file = tmp_path / "involution_numba.py"  # a file of its own, or it would share compiled code with the installed one
+    shutil.copy(involution_numba.__file__, file)
+    spec = importlib.util.spec_from_file_location(f"tile_{features[1:]}", file)
+    tile = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = tile
+    with mock.patch.object(involution_numba.numba.config, "CPU_FEATURES", features):
+        spec.loader.exec_module(tile)
+    assert {"+avx512f": 8, "+avx2": 4, "+neon": 2}[features] == tile.PIXELS
+    generator = torch.Generator().manual_seed(0)
+    for channels, size, kernel_size, stride in ((32, 13, 7, 1), (24, 10, 3, 2)):
+        length = -(-size // stride)
+        x = torch.randn(2, channels, size, size, generator=generator)
+        weight = torch.randn(2, 2, kernel_size, kernel_size, length, length, generator=generator)
+        grad = torch.randn(2, channels, length, length, generator=generator)
+        x64, weight64 = (tensor.double().requires_grad_() for tensor in (x, weight))
+        expected = involution_by_unfold(x64, weight64, stride)
+        torch.testing.assert_close(tile.forward(x, weight, stride).double(), expected, rtol=1e-5, atol=1e-4)
+        gradients = torch.autograd.grad(expected, (x64, weight64), grad.double())
+        for ours, reference in zip(tile.backward(grad, x, weight, stride), gradients, strict=True):
+            torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=1e-4)
