@@ -24,7 +24,7 @@ from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.modeling_outputs import BackboneOutput, BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.utils import can_return_tuple
 
-from .classification_loss import classification_loss
+from .classification_loss import classification_loss, infer_problem_type
 from .configuration_involvit import InvolViTConfig
 from .hybrid_vit import HybridViT
 from .rednet import RedNet
@@ -344,7 +344,8 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
 
         Args:
             pixel_values: See `InvolViTModel.forward`.
-            labels: See `classification_loss`; the loss is computed where they are given.
+            labels: See `classification_loss`; the loss is computed where they are given, for `config.problem_type`,
+                which is inferred from the first labels where it is None.
             num_items_in_batch: See `classification_loss`; `Trainer` gives it.
             output_attentions: See `InvolViTModel.forward`.
             output_hidden_states: See `InvolViTModel.forward`.
@@ -363,6 +364,8 @@ class InvolViTForImageClassification(InvolViTPreTrainedModel):
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None
         if labels is not None:
+            if self.config.problem_type is None:  # what is saved then says what its scores mean
+                self.config.problem_type = infer_problem_type(labels, self.num_labels)
             loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
         return ImageClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

@@ -6,7 +6,7 @@ from transformers import ViTConfig
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 
 from modeling_involvit import InvolViTForImageClassification
-from modeling_involvit.modeling_involvit import classification_loss
+from modeling_involvit.classification_loss import classification_loss, infer_problem_type
 
 from .involvit_reference import LABELS_OF_IMAGES, assert_all_close, gradients, randomize
 
@@ -27,14 +27,21 @@ VOTES = torch.tensor([[0.6, 0, 0, 0.4, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0], [0.0] * 
 def test_it_is_the_loss_of_transformers(problem_type, labels):
     config = ViTConfig(num_labels=7, problem_type=problem_type)
     expected = ForSequenceClassificationLoss(labels, LOGITS, config)
-    torch.testing.assert_close(classification_loss(LOGITS, labels, problem_type), expected)
+    assert config.problem_type == (problem_type or infer_problem_type(labels, 7))  # which the library has inferred
+    torch.testing.assert_close(classification_loss(LOGITS, labels, config.problem_type), expected)
 
 
-@pytest.mark.parametrize("problem_type", [None, "regression"])
-def test_of_one_score_it_is_the_squared_error_of_transformers(problem_type):
+def test_of_one_score_it_is_the_squared_error_of_transformers():
     targets = torch.tensor([0.5, -1.0, 2.0, 0.0])
-    expected = ForSequenceClassificationLoss(targets, LOGITS[:, :1], ViTConfig(num_labels=1, problem_type=problem_type))
-    torch.testing.assert_close(classification_loss(LOGITS[:, :1], targets, problem_type), expected)
+    config = ViTConfig(num_labels=1, problem_type=None)
+    expected = ForSequenceClassificationLoss(targets, LOGITS[:, :1], config)
+    assert config.problem_type == infer_problem_type(targets, 1) == "regression"
+    torch.testing.assert_close(classification_loss(LOGITS[:, :1], targets, "regression"), expected)
+
+
+def test_another_problem_is_refused():
+    with pytest.raises(ValueError, match="problem_type is 'single'; it is one of regression, single_label_class"):
+        classification_loss(LOGITS, LABELS_OF_IMAGES, "single")
 
 
 def test_of_soft_targets_it_is_the_cross_entropy_by_hand_and_rows_of_zeros_do_not_count():
@@ -61,10 +68,17 @@ def test_micro_batches_divided_as_trainer_counts_them_add_up_to_the_whole_batch(
 
 
 def test_the_model_uses_the_loss_that_its_config_names(tiny_config, images):
-    for problem_type, labels in (("multi_label_classification", (VOTES > 0.15).float()), (None, LABELS_OF_IMAGES)):
-        config = tiny_config(branches="rednet", problem_type=problem_type)
-        outputs = randomize(InvolViTForImageClassification(config)).eval()(images, labels=labels)
+    soft, several = "single_label_classification", "multi_label_classification"
+    for given, labels, problem_type in (
+        (soft, VOTES, soft),
+        (several, (VOTES > 0.15).float(), several),
+        (None, (VOTES > 0.15).float(), several),
+        (None, LABELS_OF_IMAGES, soft),
+    ):
+        model = randomize(InvolViTForImageClassification(tiny_config(branches="rednet", problem_type=given))).eval()
+        outputs = model(images, labels=labels)
         torch.testing.assert_close(outputs.loss, classification_loss(outputs.logits, labels, problem_type))
+        assert model.config.problem_type == problem_type  # so that a pipeline knows what the saved model's scores mean
 
 
 def test_gradients_of_micro_batches_add_up_to_those_of_the_whole_batch(tiny_model, images):
