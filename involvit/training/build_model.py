@@ -14,6 +14,7 @@ from modeling_involvit import (
     load_vit_checkpoint,
 )
 
+from .public_recipe import WEIGHT_FIELDS
 from .recipe import Recipe
 
 
@@ -23,9 +24,8 @@ def build_config(recipe: Recipe) -> InvolViTConfig:
     Raises:
         ValueError: If the configuration that the run starts from is not of an InvolViT.
     """
-    fields = {"problem_type": "single_label_classification", **recipe.model}
     if recipe.pretrained is None:
-        return InvolViTConfig(**fields)
+        return InvolViTConfig(**recipe.model)
     try:
         found = PreTrainedConfig.get_config_dict(recipe.pretrained)[0].get("model_type")
     except OSError:
@@ -35,14 +35,15 @@ def build_config(recipe: Recipe) -> InvolViTConfig:
         ) from None
     if found != InvolViTConfig.model_type:
         raise ValueError(f"pretrained {recipe.pretrained} is not an InvolViT: its config.json has model_type {found}")
-    return InvolViTConfig.from_pretrained(recipe.pretrained, **fields)
+    return InvolViTConfig.from_pretrained(recipe.pretrained, **recipe.model)
 
 
 def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClassification:
     """Builds the model, loads weights of the whole or of branches and freezes branches, as the recipe says.
 
     Raises:
-        ValueError: If a tensor of the weights is missing, unexpected or of another shape, or a branch is not there.
+        ValueError: If a tensor of the weights is missing, unexpected, of another shape or not finite, or a branch is
+            not there.
     """
     if recipe.pretrained is None:
         model = InvolViTForImageClassification(config)
@@ -70,6 +71,9 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
             load(branch, weights[name])
         if is_frozen:
             branch.requires_grad_(False)
+    if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
+        sources = ", ".join(path for name in WEIGHT_FIELDS if (path := getattr(recipe, name)))
+        raise ValueError(f"the weights of {sources} are damaged: {bad[0]} is not finite; start from others")
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
     return model

@@ -22,7 +22,7 @@ from modeling_involvit import InvolViTImageProcessor
 from .batches import Batch, mark_padding, mix_batches
 from .build_model import build_config, build_model, parameter_groups
 from .engines import share_statistics
-from .loaders import build_loaders, load_faces
+from .loaders import build_loaders, data_fingerprint, load_faces
 from .loss import balancing_weights, label_weight, summed_cross_entropy
 from .measured_run import MeasuredRun, measure_run
 from .progress import Progress
@@ -30,6 +30,8 @@ from .recipe import Recipe
 from .run_checkpoints import load_newest_checkpoint, save_checkpoint
 from .run_folder import move_files, open_run_folder, save_model
 from .scoring import NonFiniteLossError, measure, predict_rows
+
+_NAMED_IMAGES = 8  # in an error
 
 
 class Run:
@@ -39,7 +41,7 @@ class Run:
         """Loads data and model, and the newest checkpoint where there is one.
 
         Args:
-            recipe: The recipe; its `output_dir` has passed `check_run_folder`.
+            recipe: The recipe; its `output_dir` is held by `hold_run_folder`.
             accelerator: See `build_accelerator`.
 
         Raises:
@@ -51,6 +53,7 @@ class Run:
 
         with accelerator.local_main_process_first():  # which fills the cache for the others
             self.faces = load_faces(recipe)
+        self.data = data_fingerprint(self.faces)
         config = build_config(recipe)
         if accelerator.device.type == "cpu":  # where the backward pass of sdpa takes up to four times as long
             config._attn_implementation = "eager"
@@ -94,6 +97,11 @@ class Run:
 
         self.progress = Progress()
         if (saved := load_newest_checkpoint(accelerator, self.folder / "checkpoints", self.average)) is not None:
+            if saved.pop("data") != self.data:
+                raise ValueError(
+                    f"{recipe.data} holds other images or labels than when {self.folder} was begun; restore them, or "
+                    f"choose another output_dir"
+                )
             self.scheduler.load_state_dict(saved.pop("scheduler"))
             self.progress = Progress(**saved)
         open_run_folder(recipe, accelerator)  # only now: a mistake found above leaves nothing behind
@@ -174,10 +182,14 @@ class Run:
             rows = [batch["index"].tolist() for batch in window]
             bad = [indices for indices, loss in zip(rows, losses, strict=True) if not loss.isfinite()]
             rows = gather_object(list(itertools.chain(*bad))) or gather_object(list(itertools.chain(*rows)))
+            paths = self.faces["train"].select(rows[:_NAMED_IMAGES])["path"][:]
+            more = f" and {len(rows) - len(paths)} more" if len(rows) > len(paths) else ""
+            advice = "these, lower learning_rate or set max_grad_norm; the checkpoint before is kept"
+            if step == 1:  # nothing has been learned yet
+                advice = "these, and at the weights that the run started from"
             raise NonFiniteLossError(
-                f"step {step}: loss {mean_loss}, gradient norm {norm}; images: "
-                f"{', '.join(self.faces['train'].select(rows)['path'])}. Look at these, lower learning_rate or set "
-                f"max_grad_norm; the checkpoint before is kept"
+                f"step {step}: loss {mean_loss}, gradient norm {norm}; images: {', '.join(paths)}{more}. "
+                f"Look at {advice}"
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -214,7 +226,7 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         share_statistics(self.model)  # a run that goes on from here has the main process's on all of them
-        state = {**asdict(self.progress), "scheduler": self.scheduler.state_dict()}
+        state = {**asdict(self.progress), "scheduler": self.scheduler.state_dict(), "data": self.data}
         save_checkpoint(self.accelerator, self.folder / "checkpoints", self.progress.step, state, self.average)
 
     def finish(self) -> MeasuredRun | None:

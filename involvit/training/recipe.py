@@ -23,8 +23,9 @@ from jsonargparse.typing import (
 
 from modeling_involvit import InvolViTConfig
 
-from ..files import whole_file
-from .public_recipe import RUNTIME_FIELDS
+from ..files import expand_user, whole_file
+from .file_faults import read_fields
+from .public_recipe import RUNTIME_FIELDS, WEIGHT_FIELDS
 
 
 @dataclass
@@ -144,6 +145,12 @@ class Recipe:
         for item in fields(self):
             if getattr(self, item.name) is None and "None" not in item.type:
                 raise ValueError(f"{item.name} needs a value; leave it out for its default")
+        for name in ("output_dir", "data_dir", *WEIGHT_FIELDS):
+            path = getattr(self, name)
+            if path is not None and not path.strip():
+                raise ValueError(f"{name} is empty; name a {'folder' if name.endswith('_dir') else 'file'}")
+            if path is not None and path.startswith("~"):
+                setattr(self, name, str(expand_user(path)))
         if self.split == "train" and isinstance(self.data, str):
             raise ValueError(
                 "split train holds out nothing to measure on; choose another, such as group, or join the data in the "
@@ -193,8 +200,12 @@ def parse_recipe(arguments: Sequence[str]) -> Recipe:
 
 
 def changed_fields(recipe: Recipe, record: Path) -> list[str]:
-    """Names the fields that decide the result and differ from those of the recipe that `write_recipe` left."""
-    wanted, saved = asdict(recipe), yaml.safe_load(record.read_text())
+    """Names the fields that decide the result and differ from those of the recipe that `write_recipe` left.
+
+    Raises:
+        ValueError: If that recipe is damaged.
+    """
+    wanted, saved = asdict(recipe), read_fields(record, "restore it, or choose another folder")
     return [name for name in wanted if name not in RUNTIME_FIELDS and wanted[name] != saved.get(name)]
 
 

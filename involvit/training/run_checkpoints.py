@@ -1,11 +1,12 @@
 """Checkpoints of a run: written beside and renamed into place, so that the newest one is always whole.
 
 A checkpoint holds what accelerate saves (model, optimizer, gradient scaler, random states of each process), the
-averaged weights where there are any, and the run's own progress with the schedule as JSON.
+averaged weights where there are any, the run's own progress with the schedule as JSON, and a checksum of each file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,9 +16,12 @@ from accelerate import Accelerator
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from .file_faults import naming_full_disk
+
 _PROGRESS = "progress.json"
 _PROCESSES = "num_processes"
 _AVERAGE = "average.safetensors"
+_CHECKSUMS = "checksums.json"
 
 
 def save_checkpoint(
@@ -25,21 +29,23 @@ def save_checkpoint(
 ) -> None:
     """Writes `directory/step_<step>` and removes older ones. To be called by every process."""
     unfinished = directory / "unfinished"
-    if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(unfinished)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        if average is not None:
-            save_model(average, unfinished / _AVERAGE)
-        (unfinished / _PROGRESS).write_text(json.dumps({**progress, _PROCESSES: accelerator.num_processes}))
-        older = checkpoint_folders(directory)
-        unfinished.rename(directory / f"step_{step:08d}")
-        for folder in older:
-            shutil.rmtree(folder)
-    accelerator.wait_for_everyone()
+    with naming_full_disk(directory):
+        if accelerator.is_main_process:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(unfinished)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            if average is not None:
+                save_model(average, unfinished / _AVERAGE)
+            (unfinished / _PROGRESS).write_text(json.dumps({**progress, _PROCESSES: accelerator.num_processes}))
+            (unfinished / _CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
+            older = checkpoint_folders(directory)
+            unfinished.rename(directory / f"step_{step:08d}")
+            for folder in older:
+                shutil.rmtree(folder)
+        accelerator.wait_for_everyone()
 
 
 def load_newest_checkpoint(
@@ -51,11 +57,13 @@ def load_newest_checkpoint(
         The progress that was saved, or None where there is no checkpoint.
 
     Raises:
-        ValueError: If another number of processes wrote it: their batches and random states would not fit.
+        ValueError: If it is damaged, or another number of processes wrote it: their batches and random states would
+            not fit.
     """
     if not (folders := checkpoint_folders(directory)):
         return None
     newest = folders[-1]
+    _check_is_whole(newest)  # accelerate would leave out random states that it cannot read
     progress = json.loads((newest / _PROGRESS).read_text())
     saved, present = progress.pop(_PROCESSES), accelerator.num_processes
     if saved != present:
@@ -68,4 +76,26 @@ def load_newest_checkpoint(
 
 def checkpoint_folders(directory: Path) -> list[Path]:
     """Returns the whole checkpoints of a run, oldest first."""
-    return sorted(directory.glob("step_*"))
+    return sorted(path for path in directory.glob(f"step_{8 * '[0-9]'}") if path.is_dir())
+
+
+def _check_is_whole(checkpoint: Path) -> None:
+    try:
+        written = json.loads((checkpoint / _CHECKSUMS).read_text())
+        found = _checksums(checkpoint)
+        bad = [name for name in sorted({_PROGRESS, *written}) if found.get(name, 0) != written.get(name)]
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        bad = [_CHECKSUMS]
+    if bad:
+        raise ValueError(
+            f"{checkpoint} is damaged ({bad[0]} is missing or not as it was written); remove it to continue from an "
+            f"older one, or start anew"
+        )
+
+
+def _checksums(checkpoint: Path) -> dict[str, str]:
+    checksums = {}
+    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != _CHECKSUMS):
+        with path.open("rb") as file:
+            checksums[path.relative_to(checkpoint).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return checksums

@@ -5,45 +5,101 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
+from filelock import FileLock, Timeout
 from torch import nn
 
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor
 
+from .file_faults import naming_full_disk, read_fields
 from .recipe import Recipe, changed_fields, write_recipe
 
 RECORD = "recipe.yaml"
 REPORT = "report.json"
+_LOCK = ".lock"
 SECONDS_TO_APPEAR = 60  # network file systems remember for this long that a file was not there
 
 
-def check_run_folder(recipe: Recipe, accelerator: Accelerator) -> bool:
-    """Checks that the run can have its `output_dir`. To be called by every process.
+@contextlib.contextmanager
+def hold_run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[bool]:
+    """Keeps other processes out of the run's `output_dir`, see `hold_folder`. To be called by every process.
 
-    Returns:
-        Whether the folder holds this run already, finished.
+    Gives whether the folder holds this run already, finished.
 
     Raises:
-        ValueError: If the folder holds anything else: it would be lost, or two runs mixed.
+        ValueError: If the folder holds anything else: it would be lost, or two runs mixed. Or if its recipe or report
+            is damaged.
     """
     folder = Path(recipe.output_dir)
-    record = folder / RECORD
-    if accelerator.is_main_process:
-        if recipe.resume and record.exists():
-            if changed := changed_fields(recipe, record):
-                raise ValueError(
-                    f"{folder} holds a run with another {', '.join(changed)}; continue with the values in {record}, "
-                    f"or choose another output_dir"
-                )
-        elif folder.exists() and any(folder.iterdir()):
-            resume = "continue its run by --resume, or " if record.exists() else ""
-            raise ValueError(f"{folder} is not empty; {resume}choose another output_dir")
-    accelerator.wait_for_everyone()
-    return (folder / REPORT).exists()  # the last that a run writes
+    with contextlib.ExitStack() as until_the_end:
+        refusal = None
+        if accelerator.is_main_process:
+            try:
+                until_the_end.enter_context(hold_folder(folder))
+                _check_is_for_run(folder, recipe)
+            except (OSError, ValueError) as error:
+                refusal = error
+        (refusal,) = broadcast_object_list([refusal])  # the others would wait, and complain of a lost connection
+        if refusal is not None:
+            raise refusal
+        report = folder / REPORT  # the last that a run writes of its results
+        if is_finished := report.exists():
+            read_fields(report, "remove it for --resume to measure the run again", ("metrics", "run"))
+        yield is_finished
+
+
+def _check_is_for_run(folder: Path, recipe: Recipe) -> None:
+    record, unfinished = folder / RECORD, list(folder.glob(".unfinished_*"))  # left by a process that was killed
+    if recipe.resume and record.exists():
+        if changed := changed_fields(recipe, record):
+            raise ValueError(
+                f"{folder} holds a run with another {', '.join(changed)}; continue with the values in {record}, "
+                f"or choose another output_dir"
+            )
+    elif set(folder.iterdir()) - {folder / _LOCK, *unfinished}:
+        resume = "continue its run by --resume, or " if record.exists() else ""
+        raise ValueError(f"{folder} is not empty; {resume}choose another output_dir")
+    for path in unfinished:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder and keeps other processes out of it; removes it at the end if nothing was put into it.
+
+    The lock is the system's: it ends with the process, however that ends.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+        ValueError: If it cannot be made, or another process is in it.
+    """
+    try:
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{folder} cannot be made a folder ({reason}); name another") from error
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(
+            f"{folder} is being trained in by another process; wait for its end, or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            (folder / _LOCK).unlink()
+        lock.release()
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
 
 
 def open_run_folder(recipe: Recipe, accelerator: Accelerator) -> None:
@@ -64,8 +120,6 @@ def open_run_folder(recipe: Recipe, accelerator: Accelerator) -> None:
     if not all(gather_object([record.exists()])):
         if accelerator.is_main_process and is_new:
             record.unlink()
-            with contextlib.suppress(OSError):
-                folder.rmdir()
         raise ValueError(
             f"not every machine finds {record}, which the first has just written; output_dir must be a folder that all "
             f"of them share"
@@ -81,9 +135,10 @@ def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: P
             plain = InvolViTForImageClassification(accelerator.unwrap_model(model).config)
         beside = directory / "unfinished"
         shutil.rmtree(beside, ignore_errors=True)
-        plain.save_pretrained(beside, state_dict=weights)
-        processor.save_pretrained(beside)
-        move_files(beside, directory)
+        with naming_full_disk(directory):
+            plain.save_pretrained(beside, state_dict=weights)
+            processor.save_pretrained(beside)
+            move_files(beside, directory)
     accelerator.wait_for_everyone()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dataset_script.splits import METHODS
 
+from ...training.file_faults import read_fields
 from ..statistics import corrected_resampled_t_test, holm
 from .plan import BASELINE, VARIANTS
 
@@ -32,18 +34,42 @@ def read_runs(folder: Path) -> pd.DataFrame:
         `macro_f1`, `macro_precision`, `macro_recall`, `expected_calibration_error` (all 0 to 1), `train_images`,
         `evaluated_images`, `evaluated_on` (validation or test), `largest_class_share` (0 to 1), `parameters` and
         `training_images_per_s`.
+
+    Raises:
+        ValueError: If a report is damaged.
     """
     rows = []
     for path in folder.glob("*/*/*/report.json"):
-        *_, variant, split, _, _ = path.parts
-        report = json.loads(path.read_text())
-        metrics, run = report["metrics"], report["run"]
-        row = {"variant": variant, "split": split, "seed": run["recipe"]["seed"], "fold": run["recipe"]["fold"]}
-        row |= {name: metrics[name] for name in _METRICS}
-        row |= {"train_images": run["images"]["train"], "evaluated_images": run["images"][run["evaluated_on"]]}
-        rows.append(row | {name: run[name] for name in ("evaluated_on", "largest_class_share", *_SIZES)})
+        if _is_of_run(path.relative_to(folder)):
+            report = read_fields(path, "remove it to have its run carried out again", ("metrics", "run"))
+            try:
+                rows.append(_row(path, report))
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{path} is not as `involvit train` writes it ({error!r}); remove it") from error
     rows.sort(key=lambda row: (VARIANTS.index(row["variant"]), METHODS.index(row["split"]), row["seed"], row["fold"]))
     return pd.DataFrame(rows)
+
+
+def foreign_reports(folder: Path) -> list[Path]:
+    """Returns the reports in the folder of all runs that `read_runs` leaves out: of no variant, split or seed."""
+    return sorted(path for path in folder.rglob("report.json") if not _is_of_run(path.relative_to(folder)))
+
+
+def _is_of_run(path: Path) -> bool:
+    match path.parts:
+        case variant, split, run, _:
+            known = variant in VARIANTS and split in METHODS
+            return known and re.fullmatch(r"seed-?\d+(_fold\d+)?", run) is not None
+    return False
+
+
+def _row(path: Path, report: dict[str, Any]) -> dict[str, Any]:
+    *_, variant, split, _, _ = path.parts
+    metrics, run = report["metrics"], report["run"]
+    row = {"variant": variant, "split": split, "seed": run["recipe"]["seed"], "fold": run["recipe"]["fold"]}
+    row |= {name: metrics[name] for name in _METRICS}
+    row |= {"train_images": run["images"]["train"], "evaluated_images": run["images"][run["evaluated_on"]]}
+    return row | {name: run[name] for name in ("evaluated_on", "largest_class_share", *_SIZES)}
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:

@@ -16,15 +16,17 @@ from pathlib import Path
 
 import joblib
 import torch
-import yaml
 from tqdm.auto import tqdm
 
+from ...files import expand_user
 from ...reports.writer import check_report_folder, write_report
+from ...training.file_faults import read_fields
 from ...training.loaders import load_faces
 from ...training.recipe import Recipe, changed_fields, parse_recipe, write_recipe
-from ...training.run_folder import RECORD, REPORT
+from ...training.run_folder import RECORD, REPORT, hold_folder
+from ...training.study_run import OF_STUDY
 from .document import study_sections
-from .measure import compare_variants, measure_leak, read_runs, summarize
+from .measure import compare_variants, foreign_reports, measure_leak, read_runs, summarize
 from .plan import BASELINE, Run, plan_runs, variant_flags
 
 _SET_BY_STUDY = ("out", "output_dir", "resume", "push_to_hub", "data", "data_dir", "split", "n_folds", "fold")
@@ -62,31 +64,44 @@ def run_study(
         0, or 1 if runs failed.
 
     Raises:
-        ValueError: If the recipe, its data or a setting cannot be used, or the folder holds a study of another recipe.
+        ValueError: If the recipe, its data or a setting cannot be used, or the folder holds a study of another recipe,
+            a damaged report, or a study that another process carries out.
         OSError: If a file cannot be read or the folder cannot be written.
     """
+    out = expand_user(out)
+    runs = out / "runs"
     check_report_folder(out / "report", overwrite=True)
-    recipe = _read_recipe(config, data, out / "runs", n_folds, settings)
+    recipe = _read_recipe(config, data, runs, n_folds, settings)
     flags = {variant: variant_flags(variant, recipe) for variant in variants}
     plan = plan_runs(variants, splits, range(recipe.seed, recipe.seed + repeats), n_folds)
-    left = [run for run in plan if not _is_finished(out / "runs" / run.folder)]
-    if left:
-        for split in splits:  # finds a mistake in the data before the first run, not by each run anew
-            load_faces(replace(recipe, split=split, fold=0, drop_duplicates=False))
-        write_recipe(recipe, out / "runs" / RECORD)
-    failures = _run_all(left, flags, recipe, jobs, done=len(plan) - len(left))
-
-    runs = read_runs(out / "runs")
-    if not runs.empty:
-        frames = {"runs": runs, "summary": summarize(runs)}
-        frames |= {"comparisons": compare_variants(runs), "leak": measure_leak(runs)}
-        title, sections = f"Study of {config.stem} on {Path(recipe.data).name}", study_sections(**frames)
-        results = {name: frame.to_dict("records") for name, frame in frames.items()}
-        page = write_report(out / "report", title, command, sections, results, overwrite=True)
-        print(f"{page}: {len(runs)} runs")
+    with hold_folder(runs):
+        read_runs(runs)  # a damaged report is named before the work
+        if foreign := [str(path.parent) for path in foreign_reports(runs)]:
+            print(f"left out, as no runs of a study: {', '.join(foreign)}", file=sys.stderr)
+        left = [run for run in plan if not _is_finished(runs / run.folder)]
+        if left:
+            for split in splits:  # finds a mistake in the data before the first run, not by each run anew
+                load_faces(replace(recipe, split=split, fold=0, drop_duplicates=False))
+            write_recipe(recipe, runs / RECORD)
+        for run in set(plan) - set(left):  # a study that was killed has left their models
+            _clean_up(run, runs / run.folder)
+        failures = _run_all(left, flags, recipe, jobs, done=len(plan) - len(left))
+        _write_report(config, recipe, out, command)
     if failures:
         print(f"error: {len(failures)} of {len(plan)} runs failed: {'; '.join(failures)}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _write_report(config: Path, recipe: Recipe, out: Path, command: str) -> None:
+    runs = read_runs(out / "runs")
+    if runs.empty:
+        return
+    frames = {"runs": runs, "summary": summarize(runs)}
+    frames |= {"comparisons": compare_variants(runs), "leak": measure_leak(runs)}
+    title, sections = f"Study of {config.stem} on {Path(recipe.data).name}", study_sections(**frames)
+    results = {name: frame.to_dict("records") for name, frame in frames.items()}
+    page = write_report(out / "report", title, command, sections, results, overwrite=True)
+    print(f"{page}: {len(runs)} runs")
 
 
 def _read_recipe(config: Path, data: str | None, runs: Path, n_folds: int, settings: Sequence[str]) -> Recipe:
@@ -136,6 +151,7 @@ def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, j
                 for place, (run, process) in list(running.items()):
                     if process.poll() is not None:
                         del running[place]
+                        process.stdin.close()
                         failures += _clean_up(run, Path(recipe.output_dir) / run.folder)
                         bar.update()
                         bar.set_postfix_str(str(run.folder))
@@ -153,7 +169,7 @@ def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, j
 
 def _start(run: Run, flags: Sequence[str], recipe: Recipe, place: int, jobs: int) -> subprocess.Popen[bytes]:
     folder = Path(recipe.output_dir) / run.folder
-    threads, environment, launch_flags = recipe.num_threads, dict(os.environ), []
+    threads, environment, launch_flags = recipe.num_threads, {**os.environ, OF_STUDY: "1"}, []
     if jobs > 1:
         threads = threads or max(joblib.cpu_count() // jobs, 1)
         launch_flags = ["--num_processes=1"]
@@ -162,12 +178,15 @@ def _start(run: Run, flags: Sequence[str], recipe: Recipe, place: int, jobs: int
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     if (folder / RECORD).exists():  # half done: other threads round differently, so it keeps those it has
-        threads = yaml.safe_load((folder / RECORD).read_text())["num_threads"]
+        with contextlib.suppress(ValueError):  # a damaged one, which the run will name
+            threads = read_fields(folder / RECORD, "").get("num_threads")
     command = run_command(run, flags, recipe, threads, launch_flags)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".log").open("wb") as log:  # beside: a run starts in an empty folder only
         # A session of its own: Ctrl-C reaches the study alone, which then ends launcher and training together.
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
 
 
 def run_command(

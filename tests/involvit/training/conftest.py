@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState, GradientState
-from datasets import Dataset, Features, concatenate_datasets
+from datasets import Dataset, Features, concatenate_datasets, disable_progress_bars
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -49,6 +49,7 @@ def train(capsys):
     """Runs `involvit train` in this process, and raises `FailedRunError` if its status is not 0."""
 
     def train(arguments):
+        disable_progress_bars()  # else the first test that reads the faces has more than an error on stderr
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         capsys.readouterr()

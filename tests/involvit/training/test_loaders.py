@@ -1,3 +1,4 @@
+import shutil
 import signal
 
 import datasets
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from involvit.training.loaders import build_loaders
+from involvit.training.loaders import build_loaders, data_fingerprint, load_faces
 from involvit.training.recipe import Recipe
 
 
@@ -47,3 +48,21 @@ def test_workers_leave_ctrl_c_to_the_process_that_they_work_for():
     loader = train_loader([0], IgnoresCtrlC(), torch.Generator(), batch_size=1, num_workers=1)
     assert [batch["pixel_values"].tolist() for batch in loader] == [[True]]
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def test_the_fingerprint_of_data_is_that_of_its_images_and_labels_wherever_they_lie(faces, voted_faces, tmp_path):
+    def fingerprint(data, **fields):
+        data = data if isinstance(data, dict) else str(data)
+        return data_fingerprint(load_faces(Recipe("out", data=data, split="random", **fields)))
+
+    copy = shutil.copytree(faces, tmp_path / "copy", copy_function=shutil.copyfile)  # with times of its own
+    before = fingerprint(copy)
+    assert before == fingerprint(faces)
+    joined = {"one": {"data": str(copy), "repeat": 2}, "two": {"data": str(faces)}}
+    assert len({before, fingerprint(faces, seed=1), fingerprint(voted_faces), fingerprint(joined)}) == 4
+
+    image = next((copy / "Happy").iterdir())
+    image.write_bytes(image.read_bytes() + b"more")
+    changed = fingerprint(copy)
+    image.rename(copy / "Sad" / image.name)
+    assert len({before, changed, fingerprint(copy)}) == 3

@@ -11,9 +11,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import pipeline
 
 from dataset_script import LABELS
+from involvit.training.build_model import build_config, build_model
+from involvit.training.recipe import Recipe
 from modeling_involvit import InvolViTForImageClassification
 
-from .training_runs import FailedRunError, assert_equal_weights, torchrun
+from .training_runs import MODEL, FailedRunError, assert_equal_weights, torchrun
 
 
 def test_a_run_learns_reports_and_saves_a_model_that_pipeline_loads(run, faces, tmp_path):
@@ -188,9 +190,31 @@ def test_only_the_files_of_the_batch_whose_loss_is_not_finite_are_named(run, fac
     monkeypatch.setattr(
         torch.nn.functional, "cross_entropy", lambda *args, **kwargs: cross_entropy(*args, **kwargs) * next(losses)
     )
-    with pytest.raises(FailedRunError, match="step 1: loss nan") as error:
+    with pytest.raises(FailedRunError, match=r"step 1: loss nan.* at the weights that the run started from") as error:
         run(tmp_path / "out")
     assert error.value.printed.count(".png") == 4
+
+
+def test_of_a_large_batch_the_first_images_are_named_and_the_others_counted(run, tmp_path, monkeypatch):
+    cross_entropy = torch.nn.functional.cross_entropy
+    monkeypatch.setattr(
+        torch.nn.functional, "cross_entropy", lambda *args, **kw: cross_entropy(*args, **kw) * torch.nan
+    )
+    with pytest.raises(FailedRunError, match=r"_000\d\.png and 34 more\. Look at") as error:
+        run(tmp_path / "out", batch_size=42)
+    assert error.value.printed.count(".png") == 8
+
+
+@pytest.mark.parametrize("kind", ["classifier.weight", "running_var"])
+def test_a_model_with_weights_that_are_not_finite_is_not_started_from(run, tmp_path, kind):
+    recipe = Recipe("out", model=MODEL)
+    model = build_model(recipe, build_config(recipe))
+    name = next(name for name in model.state_dict() if name.endswith(kind))
+    model.state_dict()[name].view(-1)[0] = torch.nan
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(FailedRunError, match=rf"\Aerror: the weights of .*model are damaged: {name} is not") as error:
+        run(tmp_path / "out", pretrained=str(tmp_path / "model"), model={})
+    assert error.value.status == 2
 
 
 def test_frozen_branches_keep_weights_and_statistics(run, tmp_path):

@@ -127,3 +127,23 @@ def test_a_config_that_is_no_text_is_refused_by_its_name(tmp_path):
     ):
         with pytest.raises(ValueError, match=problem):
             parse_recipe([*words, "--out", "out"])
+
+
+@pytest.mark.parametrize("content", [b"", b"- seed", b"seed: [", b"\xff\xfe", b"{}x"], ids=str)
+def test_a_damaged_record_of_a_run_is_named(tmp_path, content):
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=r"(?s)recipe.yaml is damaged \(.*\); restore it"):
+        changed_fields(Recipe("out"), tmp_path / "recipe.yaml")
+
+
+def test_the_tilde_is_the_home_of_the_user_also_where_the_shell_leaves_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = parse_recipe(["--out=~/x", "--data_dir=~", "--pretrained=~/model"])
+    assert (recipe.output_dir, recipe.data_dir) == (str(tmp_path / "x"), str(tmp_path))
+    assert recipe.pretrained == str(tmp_path / "model")
+
+
+@pytest.mark.parametrize("words", [["--out="], ["--out", ""], ["--out", " "], ["--out=x", "--data_dir="]])
+def test_an_empty_name_is_not_the_working_directory(words):
+    with pytest.raises(ValueError, match=r"(output_dir|data_dir) is empty; name a folder"):
+        parse_recipe(words)

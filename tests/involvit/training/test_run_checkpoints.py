@@ -1,3 +1,5 @@
+import resource
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -49,3 +51,55 @@ def test_the_average_comes_back_on_one_of_several_processes_of_a_cpu(accelerator
     restored = torch.nn.Linear(2, 2)
     load_newest_checkpoint(accelerator, tmp_path, restored)
     assert torch.equal(restored.weight, average.weight)
+
+
+FILES = ["progress.json", "checksums.json", "model.safetensors", "average.safetensors", "optimizer.bin"]
+DAMAGES = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "other object": lambda path: path.write_text("{}"),
+    "other kind": lambda path: path.write_text("[]"),
+    "other byte": lambda path: path.write_bytes(path.read_bytes()[:-9] + b"!" + path.read_bytes()[-8:]),
+}
+
+
+@pytest.mark.parametrize("name", [*FILES, "random_states_0.pkl"])
+def test_a_damaged_checkpoint_is_named_and_not_loaded(accelerator, tmp_path, name):
+    accelerator.prepare(torch.optim.AdamW(accelerator.model.parameters()))
+    save_checkpoint(accelerator, tmp_path, 1, {"step": 1}, torch.nn.Linear(2, 2))
+    path = tmp_path / "step_00000001" / name
+    whole, weight = path.read_bytes(), accelerator.model.weight.clone()
+    for damage in DAMAGES.values():
+        damage(path)
+        problem = r"step_00000001 is damaged \(.*\.\w+ is missing or not as it was written\); remove it"
+        with pytest.raises(ValueError, match=problem):
+            load_newest_checkpoint(accelerator, tmp_path, torch.nn.Linear(2, 2))
+        assert torch.equal(accelerator.model.weight, weight)
+        path.write_bytes(whole)
+    assert load_newest_checkpoint(accelerator, tmp_path, torch.nn.Linear(2, 2)) == {"step": 1}
+
+
+def test_only_folders_of_steps_are_checkpoints_and_an_empty_one_is_damaged(accelerator, tmp_path):
+    save_checkpoint(accelerator, tmp_path, 1, {"step": 1}, None)
+    (tmp_path / "step_notes.txt").touch()
+    (tmp_path / "step_00000002").touch()
+    (tmp_path / "step_1_backup").mkdir()
+    assert load_newest_checkpoint(accelerator, tmp_path, None) == {"step": 1}
+    (tmp_path / "step_99999999").mkdir()
+    with pytest.raises(ValueError, match="step_99999999 is damaged"):
+        load_newest_checkpoint(accelerator, tmp_path, None)
+
+
+@pytest.mark.parametrize("limit", [0, 300, 2000])  # the weights, the optimizer, the random states do not fit
+def test_a_full_disk_is_an_error_of_the_system_with_the_name(accelerator, tmp_path, limit):
+    accelerator.prepare(torch.optim.AdamW(accelerator.model.parameters()))
+    save_checkpoint(accelerator, tmp_path, 1, {"step": 1}, None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"{tmp_path} cannot be written .*full"):
+            save_checkpoint(accelerator, tmp_path, 2, {"step": 2}, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_newest_checkpoint(accelerator, tmp_path, None) == {"step": 1}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from involvit.training.run_folder import hold_folder
 
 from .training_runs import ROOT, FailedRunError, assert_equal_weights, start
 
@@ -127,3 +130,38 @@ def test_the_recipe_of_fine_tuning_starts_from_the_default_model_and_trains(trai
         assert torch.equal(value, after[name]) or ".rednet." not in name, name
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["run"]["weights"] == "epoch 1, by macro_f1"
+
+
+def test_a_folder_in_which_another_process_trains_is_left_to_it(run, tmp_path):
+    out = tmp_path / "out"
+    with hold_folder(out):
+        for resume in (False, True):
+            with pytest.raises(FailedRunError, match=r"\Aerror: .*out is being trained in by another.*\n\Z") as failure:
+                run(out, resume=resume)
+            assert failure.value.status == 2
+
+
+def test_a_run_does_not_continue_on_other_data_in_the_same_place(run, faces, tmp_path):
+    out, data = tmp_path / "out", shutil.copytree(faces, tmp_path / "data")
+    run(out, data=str(data), num_epochs=1)
+    (out / "report.json").unlink()  # as if it had been killed before
+    (data / "Happy" / "person0_0003.png").rename(data / "Happy" / "person9_0003.png")
+    with pytest.raises(FailedRunError, match=r"data holds other images or labels than when .*out was begun") as failure:
+        run(out, data=str(data), num_epochs=1, resume=True)
+    assert failure.value.status == 2
+    (data / "Happy" / "person9_0003.png").rename(data / "Happy" / "person0_0003.png")
+    run(out, data=str(data), num_epochs=1, resume=True)
+
+
+def test_the_card_of_a_run_that_was_killed_before_it_is_written_by_resume(run, tmp_path):
+    out = tmp_path / "out"
+    run(out, num_epochs=1, max_steps=1)
+    card = (out / "README.md").read_text()
+    (out / "README.md").unlink()
+    (out / ".unfinished_README.md").touch()
+    run(out, num_epochs=1, max_steps=1, resume=True)
+    assert (out / "README.md").read_text() == card
+    assert not list(out.glob(".*"))
+    for path in (out / "README.md", out / "config.json"):  # as a study keeps a run
+        path.unlink()
+    run(out, num_epochs=1, max_steps=1, resume=True)

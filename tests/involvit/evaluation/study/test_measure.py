@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from involvit.evaluation.study.measure import compare_variants, measure_leak, read_runs, summarize
+from involvit.evaluation.study.measure import compare_variants, foreign_reports, measure_leak, read_runs, summarize
 
 
 def row(variant="fusion", split="random", seed=0, fold=0, accuracy=0.5, **changes):
@@ -96,3 +96,22 @@ def test_the_leak_is_paired_by_seed_and_folds_are_averaged():
 def test_no_leak_is_measured_on_a_test_part_that_no_split_touches():
     runs = pd.DataFrame([row(split=split, evaluated_on="test") for split in ("random", "group")])
     assert measure_leak(runs).empty
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"metrics": {}, "run": {}}', '{"metrics": 1, "run": {"recipe": []}}']
+)
+def test_a_damaged_report_is_named(tmp_path, content):
+    write_run(tmp_path / "vit" / "group" / "seed42")
+    (tmp_path / "vit" / "group" / "seed42" / "report.json").write_text(content)
+    with pytest.raises(ValueError, match=r"seed42.report\.json is .*; remove it"):
+        read_runs(tmp_path)
+
+
+def test_what_is_no_run_of_a_study_is_told_apart(tmp_path):
+    write_run(tmp_path / "vit" / "group" / "seed42")
+    foreign = ["old", "old/group/seed42", "vit/backup/seed42", "vit/group/seed42 (copy)"]
+    for name in foreign:
+        write_run(tmp_path / name)
+    assert len(read_runs(tmp_path)) == 1
+    assert foreign_reports(tmp_path) == sorted(tmp_path / name / "report.json" for name in foreign)

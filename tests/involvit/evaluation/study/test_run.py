@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ import yaml
 from involvit.evaluation.study import run as study
 from involvit.evaluation.study.plan import plan_runs, variant_flags
 from involvit.training.recipe import Recipe, parse_recipe
+from involvit.training.run_folder import hold_folder
 
 from ...training.training_runs import MODEL
 
@@ -35,7 +38,7 @@ print("threads", sys.argv[5], "gpu", os.environ.get("CUDA_VISIBLE_DEVICES"))
 if sys.argv[6] in str(folder):
     sys.exit("error: this run was meant to fail")
 folder.mkdir(parents=True, exist_ok=True)
-(folder / "checkpoints").mkdir()
+(folder / "checkpoints").mkdir(exist_ok=True)
 (folder / "model.safetensors").write_bytes(b"weights")
 (folder / "recipe.yaml").write_text("num_threads: null")
 names = ("accuracy", "macro_f1", "macro_precision", "macro_recall", "expected_calibration_error")
@@ -121,8 +124,13 @@ def test_a_study_is_continued_and_can_be_extended(config, tmp_path, fake, capsys
     assert "8 runs" in capsys.readouterr().out
     report = json.loads((out / "report" / "report.json").read_text())
     assert len(report["runs"]) == 8
-    kept = {path.name for path in (out / "runs" / "fusion" / "random" / "seed42").iterdir()}
-    assert kept == {"report.json", "recipe.yaml"}
+    run = out / "runs" / "fusion" / "random" / "seed42"
+    assert {path.name for path in run.iterdir()} == {"report.json", "recipe.yaml"}
+
+    (run / "model.safetensors").touch()  # finished after its study was killed
+    (run / "checkpoints").mkdir()
+    assert go(config, out, splits=["random", "group"], repeats=2) == 0
+    assert {path.name for path in run.iterdir()} == {"report.json", "recipe.yaml"}
 
 
 def test_another_recipe_or_other_data_is_refused_and_another_number_of_workers_is_not(config, tmp_path, fake):
@@ -172,6 +180,52 @@ def test_runs_at_once_share_cores_and_gpus(config, tmp_path, fake, monkeypatch):
     go(config, tmp_path / "out", jobs=4)
     logs = {path.read_text() for path in (tmp_path / "out" / "runs").glob("*/*/*.log")}
     assert logs == {"threads 2 gpu 4\n", "threads 2 gpu 6\n"}
+
+
+def test_a_study_that_another_process_carries_out_is_refused(config, tmp_path, fake):
+    with hold_folder(tmp_path / "out" / "runs"), pytest.raises(ValueError, match="by another process"):
+        go(config, tmp_path / "out")
+    assert fake[0] == []
+
+
+def test_a_damaged_report_is_named_before_the_work_and_foreign_ones_are_left_out(config, tmp_path, fake, capsys):
+    out = tmp_path / "out"
+    go(config, out, variants=["fusion"], splits=["random"])
+    shutil.copytree(out / "runs" / "fusion", out / "runs" / "old")
+    assert go(config, out) == 0
+    assert "left out, as no runs of a study: " in capsys.readouterr().err
+    report = out / "runs" / "fusion" / "random" / "seed42" / "report.json"
+    report.write_text(report.read_text()[:-10])
+    with pytest.raises(ValueError, match=r"seed42.report\.json is damaged"):
+        go(config, out, repeats=2)
+    assert len(fake[0]) == 4
+    report.unlink()
+    shutil.rmtree(out / "runs" / "old")
+    (report.parent / "recipe.yaml").write_text("[")  # which `involvit train` names
+    assert go(config, out) == 0
+
+
+def test_the_study_s_own_damaged_recipe_is_named(config, tmp_path, fake):
+    out = tmp_path / "out"
+    go(config, out, variants=["fusion"], splits=["random"])
+    (out / "runs" / "recipe.yaml").write_text("")
+    with pytest.raises(ValueError, match=r"runs.recipe\.yaml is damaged"):
+        go(config, out)
+
+
+def test_runs_end_with_a_study_that_is_killed(config, tmp_path, monkeypatch, capsys):
+    script = "from involvit.training.study_run import end_with_study; import time; end_with_study(); time.sleep(60)"
+    monkeypatch.setattr(study, "run_command", lambda *_: [sys.executable, "-c", script])
+    start = subprocess.Popen
+
+    def start_and_close(*args, **options):
+        process = start(*args, **options)
+        process.stdin.close()  # as the system does when the study is killed
+        return process
+
+    monkeypatch.setattr(study.subprocess, "Popen", start_and_close)
+    assert go(config, tmp_path / "out", variants=["fusion"], splits=["random"]) == 1
+    assert "1 of 1 runs failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
