@@ -108,7 +108,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="extend",
         dest="models",
         metavar="MODEL",
-        help="folder, Hub id or .onnx file; more are offered for comparison (default: the model of the package)",
+        help="folder, Hub id or .onnx file, or NAME=MODEL; more are for comparison (default: the model of the package)",
     )
     app.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
 
@@ -151,9 +151,12 @@ def push(directory: Path, repo_id: str, private: bool, space: str | None) -> int
 
 def app(models: list[str] | None, face_detector: Path | None) -> int:
     """Serves the app until it is interrupted."""
+    from .app.address import named_port
+
+    port = named_port()
     from .app.page import serve
 
-    serve(models, face_detector)
+    serve(models, face_detector, port)
     return DONE
 
 
@@ -167,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         What the command returns; else see `run_command`.
     """
     logging.basicConfig(format="%(message)s")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports at length that it found no home
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version of itself
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -61,7 +61,7 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        _give_up_output()
         return PIPE_CLOSED
     except Exception as error:
         if os.environ.get("INVOLVIT_DEBUG"):
@@ -69,12 +69,46 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
         if isinstance(error, FileNotFoundError) and error.filename is None and not _has_working_folder():
             print("error: the folder that this was started in is gone; change to another", file=sys.stderr)
             return MISTAKE
+        if isinstance(error, OSError) and error.errno and error.filename is None and not _takes_output():
+            print(f"error: the output (stdout) cannot be written: {error.strerror}", file=sys.stderr)
+            return MISTAKE
         if isinstance(error, ValueError | OSError | ImportError):
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            print(f"error: {one_line(error)}{_cache_advice(error)}", file=sys.stderr)
             return MISTAKE
         text = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
         print(f"error: {text} (INVOLVIT_DEBUG=1 shows where)", file=sys.stderr)
         return FAULT
+
+
+def _give_up_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+
+
+def _takes_output() -> bool:
+    """Returns whether what is printed can be written; if not, it is given up."""
+    try:
+        print(flush=True)
+    except OSError:
+        _give_up_output()
+        return False
+    return True
+
+
+def _cache_advice(error: BaseException | None) -> str:
+    """Returns what to do where Hugging Face's libraries cannot use the folder of their cache."""
+    while error is not None and not (isinstance(error, OSError) and isinstance(error.filename, str)):
+        error = error.__cause__
+    if error is None or isinstance(error, FileNotFoundError):
+        return ""
+    from huggingface_hub.constants import HF_HOME
+
+    path = Path(error.filename).absolute()
+    settings = {name: value for name, value in os.environ.items() if name.startswith("HF_") and name.endswith("_CACHE")}
+    for name, value in {**settings, "HF_HOME": HF_HOME}.items():
+        cache = Path(value).absolute()
+        if path.is_relative_to(cache) or cache.is_relative_to(path):
+            return f"; set {name}, now {shown(cache)}, to a folder that you can write to"
+    return ""
 
 
 def _has_working_folder() -> bool:

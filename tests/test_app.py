@@ -255,6 +255,13 @@ def test_two_models_are_asked_for_the_same_photo(client, save):
 def test_a_model_that_is_not_there_is_refused(client, save):
     message = refused(client, save(FACE), True, "involvit-tiny", "nobody/nothing", api_name="/compare")
     assert "nobody/nothing" in message
+    for name in ("a" * 500, "a" * 5000, "a " * 3000, ["involvit-tiny"], 5):
+        assert len(refused(client, save(FACE), True, "involvit-tiny", name, api_name="/compare")) <= 501
+
+
+def test_what_does_not_fit_the_api_is_refused(client, save):
+    for number in ("abc", [1], 10**4000):
+        assert len(refused(client, save(FACE), True, number, api_name="/explain")) <= 501
 
 
 # --- The app as a whole ---
@@ -309,11 +316,14 @@ def test_every_endpoint_is_a_tool_for_agents(url):
     assert all(len(tool["description"]) > 20 for tool in tools)
 
 
-def test_a_file_of_the_server_is_not_taken_for_a_photo(url):
+@pytest.mark.parametrize("marks", [{"meta": {"_type": "gradio.FileData"}}, {}])
+@pytest.mark.parametrize(("endpoint", "more"), [("photo", [True]), ("live", [])])
+def test_a_file_of_the_server_is_not_taken_for_a_photo(url, marks, endpoint, more):
     path = str(ROOT / "docs" / "rendered_faces.jpg")
-    photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    call = httpx.post(f"{url}/gradio_api/call/photo", json={"data": [photo, True]}).json()
-    assert "event: error" in httpx.get(f"{url}/gradio_api/call/photo/{call['event_id']}", timeout=60).text
+    call = httpx.post(f"{url}/gradio_api/call/{endpoint}", json={"data": [{"path": path, **marks}, *more]}).json()
+    assert (
+        "not uploaded by a user" in httpx.get(f"{url}/gradio_api/call/{endpoint}/{call['event_id']}", timeout=60).text
+    )
     assert httpx.get(f"{url}/gradio_api/file={path}").status_code == 403
 
 

@@ -8,7 +8,7 @@ import gradio as gr
 from huggingface_hub import ModelCard, constants
 
 from ..files import expand_user
-from .models import file_of, settings
+from .models import file_of, main_model, offered
 
 
 def about() -> str:
@@ -16,7 +16,7 @@ def about() -> str:
 
     Pictures are left out: they are files that the page does not have.
     """
-    model = settings.models[0]
+    model = offered()[main_model()]
     try:
         text = ModelCard.load(file_of(model, "README.md")).text
     except (OSError, ValueError, TypeError):  # no file, or one that is no card

@@ -14,6 +14,8 @@ from .tabs import NO_FACE, PRIVATE, as_dict, friendly_errors, photo_input
 from .uploads import UploadError
 from .visitor_files import read
 
+MAX_NAME = 1000  # of a model, letters
+
 
 @friendly_errors()
 def compare(
@@ -41,10 +43,10 @@ def compare(
     return answers
 
 
-def check_model(model: str | None) -> None:
+def check_model(model: Any) -> None:
     """Refuses folders that were not named at the start, unless the page is for this machine only."""
-    if not model:
-        raise UploadError("Choose two models first.")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_NAME:
+        raise UploadError("Choose two models first, from the list or by their names on the Hub.")
     is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
     if model not in offered() and Path(model).exists() and (not is_local or "SPACE_ID" in os.environ):
         raise UploadError(f"{model} is not on the list; choose a model from the list, or name one on the Hub.")

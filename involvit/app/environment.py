@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-FILES = tempfile.TemporaryDirectory(prefix="involvit_app_")  # of all visitors; gone when the app ends
-os.environ["GRADIO_TEMP_DIR"] = str(Path(FILES.name, "uploads"))
+PREFIX = "involvit_app_"
+FILES = tempfile.TemporaryDirectory(prefix=PREFIX)  # of all visitors; gone when the app ends
+UPLOADS = Path(FILES.name, "uploads")
+os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # transformers would ask the Hub for it

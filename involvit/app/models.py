@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import cached_file
 
+from ..evaluation.named_models import name_models
 from ..files import expand_user
 from ..prediction.classifier import Classifier, default_model, load_classifier
 from ..prediction.explanation import explain
@@ -36,7 +37,7 @@ load_detector = functools.cache(load_face_detector)
 
 def offered() -> dict[str, str]:
     """Returns the models that were named at the start: name on the page -> folder, file or Hub id."""
-    return {Path(model).name if Path(model).exists() else model: model for model in settings.models}
+    return name_models(settings.models)
 
 
 def main_model() -> str:
@@ -48,7 +49,7 @@ def main_model() -> str:
 def loaded(model: str) -> Classifier:
     """Loads a model by its name on the page, or from a folder or the Hub, and then runs no code that it brings."""
     known = offered()
-    return load_classifier(known.get(model, model), trust_remote_code=model in known)
+    return load_classifier(known.get(model, model), trust_remote_code=model in {*known, *known.values()})
 
 
 @GPU
@@ -100,7 +101,7 @@ def file_of(model: str, name: str) -> Path | None:
 def learned_from_votes() -> bool:
     """Returns whether the main model was trained on the votes of several people per face, as its report says."""
     try:
-        return bool(json.loads(file_of(settings.models[0], "report.json").read_bytes())["run"].get("votes"))
+        return bool(json.loads(file_of(offered()[main_model()], "report.json").read_bytes())["run"].get("votes"))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no report, or none of ours
         return False
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
-from . import environment  # noqa: F401
+from .environment import FILES
 
 # isort: split
 
 import gradio as gr
 
 from . import about, batch, compare, live, photo, video
+from .bad_requests import CheckedBlocks, quieten_server
+from .lifetime import files_end_with_app
 from .models import learned_from_votes, settings, warm_up
 from .probability_bars import CSS
-from .visitor_files import sessions
+from .visitor_files import remove_broken_uploads, sessions
 
 MAX_FILE_SIZE = "200mb"
 MAX_WAITING = 64  # requests; later ones are turned away
@@ -29,6 +32,7 @@ PAGE_CSS = f"""{CSS}
 .side_by_side {{ display: flex; flex-wrap: wrap; gap: 2rem; }}
 .side_by_side > div {{ flex: 1 1 18rem; }}
 .live img {{ width: 100%; border-radius: 6px; }}
+thead th * {{ overflow-wrap: normal !important; word-break: keep-all !important; }}
 """
 # Gradio leaves pictures without a name for screen readers: examples get that of their file, others that of their frame.
 PAGE_HEAD = """<script>
@@ -42,7 +46,7 @@ new MutationObserver(() => document.querySelectorAll("img[alt='']").forEach((ima
 
 def build() -> gr.Blocks:
     """Puts the page together."""
-    with gr.Blocks(title="InvolViT: facial expressions", delete_cache=(60, 3600), analytics_enabled=False) as page:
+    with CheckedBlocks(title="InvolViT: facial expressions", delete_cache=(60, 3600), analytics_enabled=False) as page:
         gr.Markdown(f"# InvolViT\n\n{NOTICE} {PEOPLE if learned_from_votes() else ''}")
         for name, tab in TABS.items():
             with gr.Tab(name):
@@ -51,36 +55,42 @@ def build() -> gr.Blocks:
         def forget(request: gr.Request) -> None:
             """Deletes what is left of a session when its page is closed."""
             sessions.forget(request.session_hash)
+            remove_broken_uploads()
             page.state_holder.session_data.pop(request.session_hash, None)  # Gradio would keep it for an hour
 
         page.unload(forget)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=2)
 
 
-def serve(models: Sequence[str] | None = None, face_detector: str | None = None) -> None:
+def serve(models: Sequence[str] | None = None, face_detector: str | None = None, port: int | None = None) -> None:
     """Loads the models and serves the page until it is interrupted.
 
     Args:
         models: Folders, Hub ids or `.onnx` files; all but the first are for comparison. By default the package's model.
         face_detector: YuNet's file; by default from the Hub or its cache.
+        port: Where to listen; by default where Gradio finds a free one, from 7860 on.
 
     Raises:
         FileNotFoundError: If there is no such model or detector.
         ValueError: If one cannot be loaded.
-        OSError: If the address is in use.
+        OSError: If the port is in use.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the visitors' files go then too
     settings.models = list(models or settings.models)
     settings.face_detector = face_detector
-    warm_up()
-    build().launch(
-        inbrowser=sys.stdout.isatty(),  # where a person starts it
-        theme=THEME,
-        css=PAGE_CSS,
-        head=PAGE_HEAD,
-        max_file_size=MAX_FILE_SIZE,
-        run_history=False,
-        mcp_server=True,
-        ssr_mode=False,
-        footer_links=["api", "settings"],
-    )
+    # The state is what was found in the last photo; a tool for agents finds it anew.
+    warnings.filterwarnings("ignore", "This MCP server includes a tool that has a gr.State input")
+    quieten_server()
+    with files_end_with_app(Path(FILES.name)):
+        warm_up()
+        build().launch(
+            server_port=port,
+            inbrowser=sys.stdout.isatty(),  # where a person starts it
+            theme=THEME,
+            css=PAGE_CSS,
+            head=PAGE_HEAD,
+            max_file_size=MAX_FILE_SIZE,
+            run_history=False,
+            mcp_server=True,
+            ssr_mode=False,
+            footer_links=["api", "settings"],
+        )

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class SessionFiles:
             if gone := self._sessions.pop(session, None):
                 shutil.rmtree(gone.folder, ignore_errors=True)
                 for upload in gone.uploads.difference(*(other.uploads for other in self._sessions.values())):
-                    upload.unlink(missing_ok=True)
+                    with suppress(OSError):  # a program may have named a folder
+                        upload.unlink()
 
     def _used(self, session: str) -> _Session:
         """Returns a session that asks for something now, and forgets those that are idle."""

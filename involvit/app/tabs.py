@@ -9,8 +9,11 @@ from typing import Any
 import gradio as gr
 
 from ..prediction.predictor import FacePrediction
+from .uploads import cut
 
 NO_FACE = "No face was found. If one fills the picture, take the whole image as the face."
+
+MAX_LINE = 500  # letters
 
 # Of events that follow another one: they are not part of the API, and show no progress of their own.
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
@@ -35,10 +38,15 @@ def as_dict(number: int, face: FacePrediction) -> dict[str, Any]:
     }
 
 
+def one_line(error: object) -> gr.Error:
+    """Returns an error as one line, in which nobody's input is repeated at length; the terminal shows no traceback."""
+    return gr.Error(cut(" ".join(str(error).split()), MAX_LINE), print_exception=False)
+
+
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Shows what cannot be used as one line on the page."""
+    """Shows what cannot be used as one line on the page, and nothing on the terminal."""
     try:
         yield
     except (ValueError, OSError) as error:
-        raise gr.Error(" ".join(str(error).split()), print_exception=False) from None
+        raise one_line(error) from None

@@ -180,14 +180,18 @@ def check_video(path: str | Path) -> None:
             raise UploadError(f"The picture of {name} is too large ({width} x {height}). Please save it in 4K or less.")
         if not capture.grab():
             raise UploadError(
-                f"{name} has no pictures that can be read. Please choose another video, or save it again as MP4."
+                f"{name} has no pictures that can be read. Please save it anew as MP4 (H.264), or choose another."
             )
+
+
+def cut(text: str, letters: int) -> str:
+    """Leaves the middle of a text out where it is longer."""
+    return text if len(text) <= letters else f"{text[: letters // 2]}…{text[-letters // 2 :]}"
 
 
 def _shown(name: str) -> str:
     """Makes a name fit for a message: no line breaks, nothing that turns the direction of writing, not too long."""
-    name = "".join(filter(str.isprintable, name))
-    return name if len(name) <= 120 else f"{name[:60]}…{name[-60:]}"
+    return cut("".join(filter(str.isprintable, name)), 120)
 
 
 def _check_content(path: Path, name: str) -> bytes:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import gradio as gr
 import numpy as np
 
-from .environment import FILES
+from .environment import FILES, UPLOADS
 from .session_files import SessionFiles
 from .uploads import UploadError, read_photo, scaled
 
 PHOTO_SIDE = 2048  # a larger photo is scaled down to it before faces are looked for
+STALLED_S = 600  # an upload of which nothing arrived for so long has broken off
 
 RESULTS, EXAMPLES = (Path(FILES.name, name).resolve() for name in ("results", "examples"))
 for folder in (RESULTS, EXAMPLES):
@@ -25,6 +28,14 @@ def adopt(session: str, path: str) -> None:
     """Deletes what a visitor sent when the session ends, but for an example, which belongs to all."""
     if Path(path).resolve().parent != EXAMPLES:
         sessions.adopt(session, path)
+
+
+def remove_broken_uploads() -> None:
+    """Deletes what has arrived of files whose upload broke off: they still have Gradio's temporary names."""
+    for part in UPLOADS.glob("tmp*"):
+        with suppress(OSError):  # finished at this moment
+            if part.is_file() and time.time() - part.stat().st_mtime > STALLED_S:
+                part.unlink()
 
 
 def read(path: str | None, session: str) -> np.ndarray:

@@ -4,7 +4,6 @@ name."""
 from __future__ import annotations
 
 import errno
-import os
 import re
 import stat
 import zlib
@@ -41,7 +40,7 @@ _VIDEO = re.compile(
     rb"|FLV\x01"
     rb"|OggS.*(\x80theora|OVP80|BBCD\0)"  # OGV; other Ogg files are audio
     rb"|\x06\x0e\+4\x02\x05\x01\x01\r\x01\x02"  # MXF
-    rb"|\0\0\0\x01[\x27\x47\x67\x40]"  # H.264 and H.265 as some cameras write them, in no container
+    rb"|\0\0\0\x01[\x06\x09\x27\x47\x67\x40]"  # H.264 and H.265 as some cameras write them, in no container
     rb"|YUV4MPEG2 ",
     re.DOTALL,
 )
@@ -109,36 +108,6 @@ def begins_as_tar(head: bytes) -> bool:
         with suppress(zlib.error):
             head = zlib.decompressobj(wbits=31).decompress(head, 512)
     return head[257:262] == b"ustar"
-
-
-def is_cut_off(file: BinaryIO) -> bool:
-    """Returns whether an AVI, MP4, MOV, MKV or WebM file ends before the part of it that holds the pictures does.
-
-    How many frames or seconds a header promises says nothing: it counts sound, a late start, or is an estimate.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(64)
-    if head.startswith(b"RIFF"):
-        return int.from_bytes(head[4:8], "little") > size  # some writers count the eight bytes before it, some do not
-    if (at := head.find(b"\x18\x53\x80\x67") + 4) > 4:  # Matroska's segment and its length: 7 bits for each byte
-        length = 9 - head[at].bit_length()
-        largest = (1 << 7 * length) - 1  # stands for a length that is not known
-        value = int.from_bytes(head[at : at + length], "big") & largest
-        return value < largest and at + length + value > size
-    position = 0
-    while position < size:  # the boxes of MP4
-        file.seek(position)
-        box = file.read(16)
-        length = int.from_bytes(box[:4], "big")
-        if length == 1:
-            length = int.from_bytes(box[8:], "big")
-        if length < 8:  # 0: up to the end; others are none
-            return False
-        position += length
-        if box[4:8] == b"mdat" and position > size:
-            return True
-    return False
 
 
 def is_video(path: str | PurePath) -> bool:

@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,9 @@ from PIL import UnidentifiedImageError
 from ..files import is_ignored, natural_key
 from ..names import shown
 from ..pixels import read_rgb
-from .file_kinds import EMPTY, HEAD_BYTES, begins_as_video, is_cut_off, is_image_or_video, open_regular
+from .file_kinds import EMPTY, HEAD_BYTES, IMAGE_SUFFIXES, begins_as_video, is_image_or_video, open_regular
 from .shards import StoredImage, has_images
+from .video_containers import is_cut_off, is_mirrored
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except Exception as error:  # such as a name that no file can have
         raise _unreadable(path, error) from error
     with file:
-        return _decoded(file, path)
+        return _decoded(file, path, is_called_image=Path(path).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def read_stored_image(image: StoredImage) -> np.ndarray:
@@ -121,12 +122,14 @@ def read_stored_image(image: StoredImage) -> np.ndarray:
     return _decoded(io.BytesIO(image.data), image.name)
 
 
-def _decoded(file: BinaryIO, name: str | Path) -> np.ndarray:
+def _decoded(file: BinaryIO, name: str | Path, is_called_image: bool = True) -> np.ndarray:
     try:
         return read_rgb(file)
     except UnidentifiedImageError:
         if file.seek(0, os.SEEK_END) == 0:
             raise ValueError(f"{name} {EMPTY}") from None
+        if not is_called_image:
+            raise ValueError(f"{name}: is neither an image nor a video of a known format; leave it out") from None
         advice = "convert it to JPEG or PNG, or remove it"
         raise ValueError(f"{name}: cannot be read as an image (unknown format); {advice}") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
@@ -151,7 +154,7 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     count = 0
     try:
         with open_regular(path) as file:
-            head, is_whole = file.read(HEAD_BYTES), not is_cut_off(file)
+            head, is_whole, mirrored = file.read(HEAD_BYTES), not is_cut_off(file), is_mirrored(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
     except OSError as error:
@@ -161,6 +164,8 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     if begins_as_video(head):
         with open_video(path) as capture:
             frames_per_second = capture.get(cv2.CAP_PROP_FPS)
+            # OpenCV turns as the matrix turns the upper edge; what that leaves upside down is seen in the turned frame.
+            flip = int(capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90) if mirrored else None
             time_s = -1.0
             while True:
                 is_read, frame = capture.read()
@@ -169,15 +174,18 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
                 time_before, time_s = time_s, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if time_s <= time_before and frames_per_second > 0:  # a file without time stamps
                     time_s = count / frames_per_second
-                yield VideoFrame(count, time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+                image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                yield VideoFrame(count, time_s, image if flip is None else cv2.flip(image, flip))
                 count += 1
+    if count == 0 and not is_whole:
+        raise ValueError(f"{path}: cannot be read as a video, the file is cut off; copy it again or remove it")
     if count == 0:
         raise ValueError(f"{path}: cannot be read as a video, or has no frames; convert it to MP4 (H.264) or remove it")
     if not is_whole:
         logger.warning("%s: the file is cut off; it was read as far as it goes, %d frames", shown(path), count)
 
 
-def find_files(paths: Iterable[str | Path]) -> list[Path]:
+def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] | None = None) -> list[Path]:
     """Finds the images, videos and shards that files, folders and glob patterns stand for.
 
     What exists is taken by its name, whatever signs are in it; a file that is named itself is taken whatever it is. Of
@@ -185,11 +193,17 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     see `is_image_or_video` and `has_images`. Folders are searched to the bottom, links followed; hidden files are
     passed over.
 
+    Args:
+        paths: What is searched.
+        onerror: Called with the error, which names it, of each folder that cannot be read, where others hold files; by
+            default it is raised.
+
     Returns:
         Each file once, in the order of `paths` and below each in natural order: `img_2` before `img_10`.
 
     Raises:
         FileNotFoundError: If one of `paths` does not exist, or leads to no image, video or shard.
+        OSError: If one of them, or a folder in it, cannot be read.
         ValueError: If one of them is empty, a pipe or a device.
     """
     found: dict[Path, None] = {}
@@ -197,30 +211,45 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
         if given == "":  # which `Path` would take for the working folder
             raise ValueError("a path is empty; give images, videos, folders of them or patterns")
         path = Path(given)
+        errors: list[OSError] = []
+        try:
+            path.stat()
+        except PermissionError:  # newer Pythons say that it is not there
+            raise
+        except (OSError, ValueError):
+            pass
         if path.is_file():
             found[path] = None
             continue
         if path.is_dir():
-            files = _files_below(path)
+            files = _files_below(path, errors.append)
         elif path.exists():
             raise ValueError(f"{path} is a pipe or a device; write what it gives to a file, and name that")
         elif glob.has_magic(str(path)):
             there = next(parent for parent in path.parents if parent.exists())
             pattern = Path(glob.escape(str(there)), path.relative_to(there))
             matches = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207 -- absolute patterns too
-            files = [file for match in matches for file in (_files_below(match) if match.is_dir() else [match])]
+            files = [
+                file
+                for match in matches
+                for file in (_files_below(match, errors.append) if match.is_dir() else [match])
+            ]
         else:
             raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
         files = [file for file in files if is_image_or_video(file) or has_images(file)]
+        if errors and (onerror is None or not files):
+            raise errors[0]
+        for error in errors:
+            onerror(error)
         if not files:
             raise FileNotFoundError(f"{path}: no image and no video there; give JPEG, PNG or MP4 files, for example")
         found.update(dict.fromkeys(sorted(files, key=natural_key)))
     return list(found)
 
 
-def _files_below(root: Path) -> Iterator[Path]:
+def _files_below(root: Path, onerror: Callable[[OSError], None]) -> Iterator[Path]:
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=onerror, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link may lead back up, or to a folder that was searched already
             subfolders.clear()

@@ -6,6 +6,7 @@ import itertools
 import signal
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..names import file_name, shown
 from .images import find_files
 from .predictor import ImageResult, Predictor
 from .processes import processes, same_for_all
-from .results import ResultsFile, check_results_path, result_rows
+from .results import ResultsFile, check_results_path, hold_table, result_rows
 from .shards import Shard, count_images, is_shard, place_of
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -30,19 +31,24 @@ def predict_files(
     """Predicts for all files, prints or writes one row per face, and returns the exit status."""
     if out is not None:
         check_results_path(out)
-    files = find_files(paths)
+    denied: list[OSError] = []
+    files = find_files(paths, denied.append)
     shards = {file: count_images(file) for file in files if is_shard(file)}
     if out is None and processes().num_processes > 1:
         raise ValueError("several processes write one table: name it by --out")
-    predictor = Predictor(model, faces, face_detector)
+    is_main = processes().is_main_process
     sources = _Sources(files, shards)
-    counts = _print(predictor, sources, stream) if out is None else _write(predictor, sources, out, stream)
+    with hold_table(out) if out is not None and is_main else nullcontext():
+        predictor = Predictor(model, faces, face_detector)
+        counts = _print(predictor, sources, stream) if out is None else _write(predictor, sources, out, stream)
     if counts is None:
         return INTERRUPTED
     tried, failed = counts
     if failed:
         print(f"{failed} of {tried} {sources.unit}s could not be read", file=sys.stderr)
-    return SOME_FAILED if failed else DONE
+    for error in denied if is_main else ():
+        print(f"{shown(error.filename)} was left out: {error.strerror}", file=sys.stderr)
+    return SOME_FAILED if failed or denied else DONE
 
 
 @dataclass(frozen=True)

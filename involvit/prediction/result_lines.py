@@ -34,18 +34,25 @@ def whole_lines(journals: Iterable[BinaryIO]) -> Iterator[tuple[Line, _Rows]]:
     """Yields each line and its rows, of each file the first: several processes may say that they cannot read a shard.
 
     A journal is read up to a line that is torn: its process ended while it wrote it.
+
+    Raises:
+        ValueError: If a line is whole, but not such a one.
     """
     files = set()
     for number, journal in enumerate(journals):
         start = journal.seek(0)
         for line in journal:
             try:
-                rows = json.loads(line)["rows"]
+                content = json.loads(line)
             except ValueError:
                 break
-            if (file := rows[0]["file"]) not in files:
-                files.add(file)
-                yield Line(number, start, file), rows
+            match content:
+                case {"rows": [{"file": str(file), "model": str(), "detector": str()}, *_] as rows}:
+                    if file not in files:
+                        files.add(file)
+                        yield Line(number, start, file), rows
+                case _:
+                    raise ValueError(f"{journal.name} is no journal of predictions; move it away, or remove it")
             start += len(line)
 
 

@@ -33,10 +33,21 @@ class TableFile:
         self._format = path.suffix.lower()
 
     def frames(self, rows: Iterable[dict[str, Any]]) -> Iterator[pd.DataFrame]:
-        """Yields rows as frames of all columns, some at a time; what a row lacks is empty."""
+        """Yields rows as frames of all columns, some at a time; what a row lacks is empty.
+
+        Raises:
+            ValueError: If a row of a journal has a value of another type than its column.
+        """
         rows = iter(rows)
         while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
-            yield self._typed(pd.DataFrame(some))
+            try:
+                frame = self._typed(pd.DataFrame(some))
+            except (ValueError, TypeError, AttributeError) as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(
+                    f"{self.path}.unfinished*.jsonl is no journal of predictions ({reason}); remove it"
+                ) from error
+            yield frame
 
     def read(self) -> Iterator[pd.DataFrame]:
         """Yields what is in the file, some rows at a time; nothing if there is none.

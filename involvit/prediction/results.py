@@ -27,13 +27,14 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
 from ..console import one_line
 from ..files import naming
@@ -91,6 +92,30 @@ def check_results_path(path: Path) -> None:
         raise ValueError(f"{path} is a pipe or a device; name a file")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+@contextmanager
+def hold_table(path: Path) -> Iterator[None]:
+    """Keeps other commands from a table. The lock is the system's: it ends with the process, however that ends.
+
+    Raises:
+        ValueError: If another command writes the table.
+        OSError: If nothing can be written beside it.
+    """
+    table = Path(os.path.realpath(path))
+    lock = FileLock(table.with_name(f".{table.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(
+            f"{path} is being written by another process; wait for its end, or name another file"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 @dataclass
@@ -218,10 +243,11 @@ class ResultsFile:
 
     def _check_settings(self, rows: pd.DataFrame) -> None:
         for column, value in self._settings.items():
-            if others := sorted(set(rows[column].dropna()) - {value}):
-                raise ValueError(
-                    f"{self.path} was made with the {column} {others[0]}, not {value}; name another file, or remove it"
-                )
+            if others := sorted(set(rows[column].fillna("")) - {value}):
+                fault = f"was made with the {column} {others[0]}, not {value}; name another file, or remove it"
+                if value.startswith(others[0]):
+                    fault = f"is damaged: a row ends before or within its {column}; remove that row, or the file"
+                raise ValueError(f"{self.path} {fault}")
 
     def _journals(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))

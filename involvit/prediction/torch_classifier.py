@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -115,6 +116,10 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
             message = (
                 f"{model} brings code of its own, which is not run here; name an InvolViT model or one that needs none"
             )
+        elif forbidden := [
+            path for path in (folder, *folder.glob("*")) if path.exists() and not os.access(path, os.R_OK)
+        ]:
+            message = f"{model} cannot be loaded: you may not read {forbidden[0]} (permission denied)"
         elif is_hub_id:
             message = (
                 f"{model!r} is not a folder here, and cannot be loaded from the Hub ({reason}). Without a network name "

@@ -24,6 +24,7 @@ from .tracking import FaceTracker
 PICTURE_SIDE = 1280  # of the annotated video, in pixels
 MOMENT_SIDE = 160  # where the whole image is the face
 TIMELINE_POINTS = 600
+SLOWEST = 0.01  # frames a second; less than that is a header's mistake, and VP8 cannot have it
 # Faces that are classified at once. Four times as many frames without a face may wait for them, at PICTURE_SIDE.
 BATCH_SIZE = 8
 
@@ -166,7 +167,7 @@ class _Samples:
         with suppress(OSError), open_video(path) as header:  # read_video says what is wrong with it
             rate, count = header.get(cv2.CAP_PROP_FPS), header.get(cv2.CAP_PROP_FRAME_COUNT)
         self._path, self._max_seconds = path, max_seconds
-        self.rate = min(rate, max_rate) if rate > 0 else max_rate
+        self.rate = min(rate, max_rate) if rate > SLOWEST else max_rate
         # Live recordings say neither how long they are nor, with some containers, how many frames they show a second.
         self._expected_s = min(count / rate if rate > 0 and count > 0 else math.inf, max_seconds)
         self.waiting: deque[tuple[int, float, int, float, np.ndarray, tuple[float, ...]]] = deque()

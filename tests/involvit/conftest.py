@@ -1,5 +1,7 @@
 import json
+import os
 import zlib
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -51,6 +53,26 @@ def onnx_model(write_onnx, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     write_onnx(path)
     return path
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """Returns a context in `tmp_path` in which permissions hold, which they do not for root."""
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # what is above may be forbidden
+
+    @contextmanager
+    def as_nobody():
+        if os.geteuid():
+            yield
+            return
+        os.setresuid(65534, 65534, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(0, 0, 0)
+
+    return as_nobody
 
 
 @pytest.fixture

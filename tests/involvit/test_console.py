@@ -74,6 +74,37 @@ def test_output_may_be_closed():
     assert subprocess.run(command, cwd=ROOT, shell=True).returncode == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("code", ["print('x') or 0", "[print('x' * 1000) for _ in range(10**4)] and 0"])
+def test_an_output_that_cannot_be_written_is_named(code, unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    code = f"import sys; from involvit.console import run_command; sys.exit(run_command(lambda: {code}))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
+    line = b"error: the output (stdout) cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
+@pytest.mark.parametrize("has_cause", [True, False])
+def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, has_cause):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home" / "hf"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    advice = "; set {}, now {}, to a folder that you can write to"
+    of_home, of_datasets = (
+        advice.format(name, tmp_path / path)
+        for name, path in (("HF_HOME", "home/hf"), ("HF_DATASETS_CACHE", "datasets"))
+    )
+    cases = [("home", of_home), ("home/hf/hub/x.lock", of_home), ("datasets/y", of_datasets), ("home/other", "")]
+    for path, expected in cases:
+        error = PermissionError(13, "Permission denied", str(tmp_path / path))
+        said = f"error: {error}{expected}\n"
+        if has_cause:
+            error, error.__cause__ = ValueError(str(error)), error
+        assert run_command(raises(error)) == 2
+        assert capsys.readouterr().err == said
+
+
 def test_a_mistake_in_the_words_is_one_line(capsys):
     parser = Parser(prog="involvit")
     parser.add_argument("--jobs", type=positive)

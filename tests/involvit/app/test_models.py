@@ -48,17 +48,32 @@ def test_each_batch_runs_where_the_decorator_of_the_space_says(monkeypatch):
 
 
 def test_only_the_code_of_models_that_were_offered_is_run(offered, monkeypatch):
-    loads = {}
+    loads = []
 
     def load_classifier(model, trust_remote_code):
-        loads[model] = trust_remote_code
+        loads.append((model, trust_remote_code))
         return OnnxClassifier(offered)
 
     monkeypatch.setattr(models, "load_classifier", load_classifier)
     models.settings.models.append("us/model")
-    for name in ("model.onnx", "us/model", "someone/model"):
+    for name in ("model.onnx", "model", "us/model", "someone/model"):
         models.shared(name)
-    assert loads == {str(offered): True, "us/model": True, "someone/model": False}
+    assert loads == [(str(offered), True), *[("us/model", True)] * 2, ("someone/model", False)]
+
+
+def test_models_in_folders_that_end_alike_are_all_offered_each_by_a_name_of_its_own(tmp_path):
+    folders = [tmp_path / name / "best" for name in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    models.settings.models = [*map(str, folders), "mine=us/model"]
+    assert models.offered() == {"a/best": str(folders[0]), "b/best": str(folders[1]), "mine": "us/model"}
+    assert models.main_model() == "a/best"
+    (folders[0] / "report.json").write_text('{"run": {"votes": true}}')
+    models.settings.models[0] = f"first={folders[0]}"
+    assert models.main_model() == "first" and models.learned_from_votes()
+    models.settings.models.append(str(folders[1]))
+    with pytest.raises(ValueError, match="named twice"):
+        models.offered()
 
 
 VISITORS = """

@@ -58,3 +58,11 @@ def test_forgetting_what_is_not_known_or_gone_already_does_nothing(tmp_path):
     sessions.adopt("ann", tmp_path / "deleted.jpg")
     sessions.forget("ann")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_a_program_sent_does_not_keep_what_it_sent_besides(tmp_path):
+    sessions, photos = SessionFiles(tmp_path), [upload(tmp_path / f"sent/{name}.jpg") for name in "abc"]
+    for path in (tmp_path / "sent", *photos):
+        sessions.adopt("ann", path)
+    sessions.forget("ann")
+    assert list((tmp_path / "sent").iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from involvit.files import IMAGE_FORMATS
-from involvit.prediction.file_kinds import is_cut_off, is_image_or_video, is_video, open_regular
+from involvit.prediction.file_kinds import is_image_or_video, is_video, open_regular
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -59,6 +59,12 @@ def test_a_transport_stream_may_begin_within_a_packet(tmp_path):
     assert is_video(tmp_path / "late")
 
 
+@pytest.mark.parametrize("unit", [0x06, 0x09, 0x27, 0x67, 0x40])
+def test_a_video_in_no_container_may_begin_with_its_parameters_or_what_stands_before_them(tmp_path, unit):
+    (tmp_path / "raw").write_bytes(bytes([0, 0, 0, 1, unit]) + bytes(60))
+    assert is_video(tmp_path / "raw")
+
+
 TEXTS = ["", "BMW P2P", "P2 networks and P3 plans", "The free software", "With wide eyes", "G" * 4000, "GATTACA" * 900]
 
 
@@ -105,17 +111,3 @@ def test_pipes_sockets_and_devices_are_not_waited_for(tmp_path, monkeypatch):
                 open_regular(path)
     with pytest.raises(IsADirectoryError):
         open_regular(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "codec"), [("a.avi", "MJPG"), ("a.mkv", "MJPG"), ("a.webm", "VP80"), ("a.mp4", "mp4v")]
-)
-def test_a_file_is_cut_off_where_its_container_goes_on(tmp_path, name, codec):
-    content = write_video(tmp_path / name, codec).read_bytes()
-    (tmp_path / "half").write_bytes(content[: len(content) // 2])
-    (tmp_path / "more").write_bytes(content + bytes(100))
-    found = []
-    for path in (tmp_path / name, tmp_path / "half", tmp_path / "more"):
-        with path.open("rb") as file:
-            found.append(is_cut_off(file))
-    assert found == [False, True, False]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -309,6 +310,29 @@ def test_an_empty_file_is_called_empty(tmp_path, read, name):
     (tmp_path / name).touch()
     with pytest.raises(ValueError, match=rf"{name} is empty \(0 bytes\); replace or remove it$"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "a.m4a", "notes"])
+def test_what_is_neither_is_not_called_an_image(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0")
+    with pytest.raises(ValueError, match=rf"{name}: is neither an image nor a video of a known format; leave it out$"):
+        read_image(tmp_path / name)
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, nobody):
+    touch(tmp_path, "a/1.jpg", "a/b/2.jpg")
+    (tmp_path / "a/b").chmod(0)
+    told = []
+    with nobody():
+        for path in ("a", "*"):
+            assert find_files([path], told.append) == [Path("a/1.jpg")]
+            with pytest.raises(PermissionError, match="'a/b'"):
+                find_files([path])
+        for path in ("a/b", "a/b/2.jpg", "a/b/*.jpg"):
+            with pytest.raises(PermissionError, match=f"'{re.escape(path)}'"):
+                find_files([path], told.append)
+    assert [error.filename for error in told] == ["a/b"] * 2
+    (tmp_path / "a/b").chmod(0o700)
 
 
 def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch):

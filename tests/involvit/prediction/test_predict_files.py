@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from involvit.prediction.predict_files import predict_files
-from involvit.prediction.results import ResultsFile
+from involvit.prediction.results import ResultsFile, hold_table
 
 ODD = ["x\ry.png", "u\nz.png: Happy 99%.png", "e\x1b[31m.png", os.fsdecode(b"\xff.png"), "笑顔.png", "broken\n.jpg"]
 
@@ -148,6 +149,27 @@ def test_a_damaged_shard_costs_no_other_and_is_tried_again(shards, onnx_model, t
     assert predict(shards, model=onnx_model, out=out) == 1
     assert list(pd.read_parquet(out)["file"]) == names_of(shards)
     assert f"{len(table) - 2} of them from before" in capsys.readouterr().out
+
+
+def test_a_second_command_into_one_table_is_refused(folder, onnx_model, tmp_path):
+    with hold_table(tmp_path / "out.csv"), pytest.raises(ValueError, match="is being written by another process"):
+        predict(folder, model=onnx_model, out=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_a_failure(nobody, onnx_model, write_images, tmp_path, capsys):
+    model = shutil.copy(onnx_model, tmp_path / "model.onnx")
+    write_images(tmp_path / "faces" / "secret", "2.png")
+    write_images(tmp_path / "faces", "1.png")
+    assert predict("faces", model=model) == 0
+    (tmp_path / "faces" / "secret").chmod(0)
+    capsys.readouterr()
+    with nobody():
+        assert predict("faces", model="model.onnx") == 1
+    (tmp_path / "faces" / "secret").chmod(0o700)
+    said = capsys.readouterr()
+    assert said.out.count("\n") == 1
+    assert said.err == "faces/secret was left out: Permission denied\n"
 
 
 COMMAND = "-m", "involvit", "predict"

@@ -9,7 +9,7 @@ import pytest
 
 from involvit.names import file_name
 from involvit.prediction.predictor import FacePrediction, ImageResult
-from involvit.prediction.results import ResultsFile, check_results_path, result_rows
+from involvit.prediction.results import ResultsFile, check_results_path, hold_table, result_rows
 
 try:
     import resource
@@ -101,6 +101,13 @@ def test_what_was_appended_survives_a_kill_but_for_a_torn_line(opened, tmp_path)
     table.append("b.png", [row(0.125)])
     table.write(["a.png", "b.png"])
     assert read(tmp_path / "out.csv")["Happy"].tolist() == [0.5, 0.125]
+
+
+def test_a_file_that_is_journaled_twice_is_in_the_table_once(opened, tmp_path):
+    for table in (opened(), opened()):  # such as two commands at once, on a disk that knows no locks
+        table.append("a.png", [row(0.5), row(0.25, face=1)])
+    assert opened().write(["a.png"]).images == 1
+    assert read(tmp_path / "out.csv")["Happy"].tolist() == [0.5, 0.25]
 
 
 def test_the_journals_of_several_processes_make_one_table(opened, tmp_path):
@@ -201,6 +208,49 @@ def test_a_file_that_is_no_table_of_predictions_is_refused_and_stays(opened, tmp
         opened(suffix).start()
     assert "\n" not in str(caught.value)
     assert path.read_text() == content
+
+
+def test_a_table_that_ends_within_a_row_is_called_damaged(opened, tmp_path):
+    table = opened()
+    table.append("a.png", [row(0.5)])
+    table.append("b.png", [row(0.5)])
+    table.write(["a.png", "b.png"])
+    content = (tmp_path / "out.csv").read_bytes()
+    assert content.endswith(b"0.5,ok,,m@1,none\n")
+    for cut in (b"ne\n", b"none\n", b"1,none\n", b"m@1,none\n", b"5,ok,,m@1,none\n"):
+        (tmp_path / "out.csv").write_bytes(content.removesuffix(cut))
+        with pytest.raises(ValueError, match=r"out\.csv is damaged: a row ends before or within its (model|detector);"):
+            opened().start()
+    (tmp_path / "out.csv").write_bytes(content.removesuffix(b"\n"))  # as an editor may leave it
+    assert opened().start() == {"a.png", "b.png"}
+
+
+SHAPES = [[1, 2], None, {"a": 1}, {"rows": "abc"}, {"rows": []}, {"rows": [1]}, {"rows": [{"file": "a.png"}]}]
+WHOLE = {"file": "a.png", "model": "m@1", "detector": "none"}
+SHAPES += [{"rows": [{**WHOLE, "file": 3}]}, {"rows": [{**WHOLE, "frame": "x"}]}, {"rows": [WHOLE, 1]}]
+
+
+@pytest.mark.parametrize("content", SHAPES)
+def test_a_journal_of_another_shape_is_named_and_stays(opened, tmp_path, content):
+    journal = tmp_path / "out.csv.unfinished.jsonl"
+    journal.write_text(json.dumps(content) + "\n")
+    with pytest.raises(ValueError, match=r"out\.csv\.unfinished\*?\.jsonl is no journal of predictions") as caught:
+        opened().start()
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [journal.name]
+
+
+def test_a_table_is_one_commands_at_a_time(tmp_path):
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    with hold_table(tmp_path / "out.csv"):
+        for name in ("out.csv", "link.csv"):
+            message = rf"{name} is being written by another process; wait for its end, or name another file$"
+            with pytest.raises(ValueError, match=message), hold_table(tmp_path / name):
+                pass
+    (tmp_path / ".out.csv.lock").touch()  # left by a process that was killed
+    with hold_table(tmp_path / "out.csv"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["link.csv"]
 
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one_and_the_journal(opened, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,16 @@ def save_involvit(folder, seed=0):
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "ours"
     return folder, *save_involvit(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "preprocessor_config.json", "."])
+def test_what_may_not_be_read_is_named(saved, tmp_path, nobody, name):
+    shutil.copytree(saved[0], tmp_path / "ours")
+    TorchClassifier("ours")
+    (tmp_path / "ours" / name).chmod(0)
+    with nobody(), pytest.raises(ValueError, match=r"cannot be loaded: you may not read ours.* \(permission denied\)$"):
+        TorchClassifier("ours")
+    (tmp_path / "ours" / name).chmod(0o700)
 
 
 @pytest.fixture

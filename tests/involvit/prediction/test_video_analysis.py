@@ -272,6 +272,21 @@ def test_frames_at_uneven_times_are_shown_in_their_time(predictor, tmp_path, mon
     np.testing.assert_allclose(shown, [20, *[120] * 9, 170, 220], atol=4)
 
 
+def test_a_rate_that_no_video_has_is_not_believed(predictor, tmp_path):
+    path = tmp_path / "odd.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240))
+    for number in range(5):
+        writer.write(picture({"red": (20 + 50 * number, 80)}))
+    writer.release()
+    content = bytearray(path.read_bytes())
+    scale = content.index(b"mdhd") + 16
+    content[scale : scale + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) < 0.001
+    assert analyse_video(path, predictor, tmp_path / "faces.webm").num_frames >= 1
+    assert read_back(tmp_path / "faces.webm")[1] == pytest.approx(10)
+
+
 @pytest.mark.parametrize("squares", [{}, {"red": (100, 80), "blue": (20, 20)}])
 def test_only_some_frames_are_in_memory(squares, predictor, monkeypatch):
     gone = []
