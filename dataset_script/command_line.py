@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from involvit.console import DONE, Parser, run_command
+from involvit.console import DONE, Parser, path, run_command
 from involvit.files import expand_user, whole_file, whole_folder
 from involvit.names import shown
 
@@ -60,7 +60,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--seed", type=int, default=0, help="(default: 0)")
 
     for command, what in ((build, "folder"), (render, "folder"), (sheet, "picture file")):
-        command.add_argument("--out", type=Path, required=True, help=f"{what} to write")
+        command.add_argument("--out", type=path, required=True, help=f"{what} to write")
         command.add_argument("--overwrite", action="store_true", help=f"replace the {what} if this command wrote it")
 
     return parser.parse_args(arguments)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .console import DONE, Parser, positive, run_command
+from .console import DONE, Parser, path, positive, run_command
 from .evaluation import command_line as evaluation
 
 # The extra of the package that brings what a command needs beyond predicting.
@@ -59,9 +59,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     predict.add_argument(
         "--faces", action="store_true", help="find and align faces (default: the whole image is the face)"
     )
-    predict.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
+    predict.add_argument("--face_detector", type=path, help="YuNet's .onnx file (default: from the Hub or its cache)")
     predict.add_argument(
-        "--out", type=Path, help="table to write: .csv, .jsonl or .parquet (default: print one line per face)"
+        "--out", type=path, help="table to write: .csv, .jsonl or .parquet (default: print one line per face)"
     )
     predict.add_argument("--batch_size", type=positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
 
@@ -74,8 +74,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     export.add_argument("model", metavar="DIR", help="folder or Hub id of the model")
     export.add_argument("--format", choices=["onnx"], default="onnx", help="(default: onnx)")
     export.add_argument("--quantize", choices=["int8"], help="smaller and faster, a little less accurate")
-    export.add_argument("--calibration_data", type=Path, help="labelled faces to choose int8's ranges by")
-    export.add_argument("--out", type=Path, help="file to write (default: DIR/model.onnx or DIR/model_int8.onnx)")
+    export.add_argument("--calibration_data", type=path, help="labelled faces to choose int8's ranges by")
+    export.add_argument("--out", type=path, help="file to write (default: DIR/model.onnx or DIR/model_int8.onnx)")
 
     push = commands.add_parser(
         "push",
@@ -84,7 +84,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "page on which others try it.",
         epilog="example: involvit push outputs/faces me/faces --private",
     )
-    push.add_argument("directory", metavar="DIR", type=Path, help="folder that `involvit train` wrote")
+    push.add_argument("directory", metavar="DIR", type=path, help="folder that `involvit train` wrote")
     push.add_argument("repo_id", metavar="NAME", help="user/name on the Hub")
     push.add_argument("--private", action="store_true", help="only you can see it, if the repository is new")
     push.add_argument(
@@ -110,7 +110,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="MODEL",
         help="folder, Hub id or .onnx file, or NAME=MODEL; more are for comparison (default: the model of the package)",
     )
-    app.add_argument("--face_detector", type=Path, help="YuNet's .onnx file (default: from the Hub or its cache)")
+    app.add_argument("--face_detector", type=path, help="YuNet's .onnx file (default: from the Hub or its cache)")
 
     evaluation.add_evaluation_commands(commands)
     return parser.parse_args(arguments)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from .files import expand_user
 from .names import shown
 
 DONE, FAULT, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -27,6 +28,13 @@ def positive(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def path(text: str) -> Path:
+    """Reads the path of a file or folder, as a type of argparse; `~` is the home folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty; name a file or folder")
+    return expand_user(text)
 
 
 def one_line(error: object) -> str:

@@ -10,8 +10,10 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
+
+from filelock import FileLock, Timeout
 
 # Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -63,6 +65,27 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def locked(lock: Path, refusal: str) -> Iterator[None]:
+    """Holds a file as a lock, which is the system's: it ends with the process, however that ends.
+
+    Raises:
+        ValueError: With the text `refusal`, if another process holds it.
+        OSError: If the file cannot be written.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(refusal) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            lock.unlink()
+        held.release()
 
 
 @contextmanager

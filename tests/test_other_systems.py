@@ -13,6 +13,7 @@ SCRIPT = """
 import os, sys
 for name in ("sched_getaffinity", "sched_setaffinity", "killpg", "getuid", "mkfifo"):
     delattr(os, name)
+import psutil  # which is another there
 sys.modules["resource"] = None  # an import of it fails
 from involvit.cli import main
 import PIL.Image

@@ -10,7 +10,7 @@ from typing import Any
 from dataset_script.data_arguments import SPLITS, add_data_arguments
 
 # What is imported here is imported whenever `involvit` answers; the libraries behind the commands take seconds.
-from ..console import positive
+from ..console import path, positive
 from .study.plan import VARIANTS
 
 COMMANDS = ("evaluate", "robustness", "audit", "study")
@@ -49,7 +49,7 @@ def add_evaluation_commands(commands: Any) -> None:
     add_data_arguments(audit)
     for command in (evaluate, robustness, audit):
         out = f"outputs/{command.prog.split()[-1]}"
-        command.add_argument("--out", type=Path, default=Path(out), help=f"folder of the report (default: {out})")
+        command.add_argument("--out", type=path, default=Path(out), help=f"folder of the report (default: {out})")
         command.add_argument("--overwrite", action="store_true", help="replace a report that is already there")
 
     study = commands.add_parser(
@@ -63,7 +63,7 @@ def add_evaluation_commands(commands: Any) -> None:
     splits, folds = ["random", "group"], "number of folds of the k-fold splits (default: 5)"
     setting = "a field of the recipe for all runs, such as num_epochs=20; repeat for more"
     add = study.add_argument
-    add("--config", type=Path, required=True, help="the recipe, such as configs/demo.yaml")
+    add("--config", type=path, required=True, help="the recipe, such as configs/demo.yaml")
     add("--data", help="see `involvit train --help` (default: the recipe's own)")
     add("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="(default: all)")
     add("--splits", nargs="+", choices=SPLITS[1:], default=splits, help="(default: random group)")
@@ -71,7 +71,7 @@ def add_evaluation_commands(commands: Any) -> None:
     add("--n_folds", type=positive, default=5, help=folds)
     add("--jobs", type=positive, default=1, help="runs at a time (default: 1)")
     add("--set", action="append", dest="settings", default=[], metavar="FIELD=VALUE", help=setting)
-    add("--out", type=Path, default=Path("outputs/study"), help="(default: outputs/study)")
+    add("--out", type=path, default=Path("outputs/study"), help="(default: outputs/study)")
 
 
 def run(name: str, options: dict[str, Any], words: Sequence[str]) -> int:

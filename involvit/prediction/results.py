@@ -27,17 +27,16 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from ..console import one_line
-from ..files import naming
+from ..files import locked, naming
 from .result_lines import Line, encoded, sorted_rows, whole_lines
 from .result_tables import SUFFIXES, TableFile
 from .shards import place_of
@@ -94,28 +93,11 @@ def check_results_path(path: Path) -> None:
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
 
 
-@contextmanager
-def hold_table(path: Path) -> Iterator[None]:
-    """Keeps other commands from a table. The lock is the system's: it ends with the process, however that ends.
-
-    Raises:
-        ValueError: If another command writes the table.
-        OSError: If nothing can be written beside it.
-    """
+def hold_table(path: Path) -> AbstractContextManager[None]:
+    """Keeps other commands from a table; raises as `locked` does."""
     table = Path(os.path.realpath(path))
-    lock = FileLock(table.with_name(f".{table.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise ValueError(
-            f"{path} is being written by another process; wait for its end, or name another file"
-        ) from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes no open file
-            Path(lock.lock_file).unlink()
-        lock.release()
+    refusal = f"{path} is being written by another process; wait for its end, or name another file"
+    return locked(table.with_name(f".{table.name}.lock"), refusal)
 
 
 @dataclass

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
-from filelock import FileLock, Timeout
 from torch import nn
 
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor
 
+from ..files import locked
 from .file_faults import naming_full_disk, read_fields
 from .recipe import Recipe, changed_fields, write_recipe
 
@@ -72,8 +72,6 @@ def _check_is_for_run(folder: Path, recipe: Recipe) -> None:
 def hold_folder(folder: Path) -> Iterator[None]:
     """Makes a folder and keeps other processes out of it; removes it at the end if nothing was put into it.
 
-    The lock is the system's: it ends with the process, however that ends.
-
     Raises:
         OSError: If the folder cannot be written to.
         ValueError: If it cannot be made, or another process is in it.
@@ -84,19 +82,11 @@ def hold_folder(folder: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in its name
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{folder} cannot be made a folder ({reason}); name another") from error
-    lock = FileLock(folder / _LOCK)
+    refusal = f"{folder} is being trained in by another process; wait for its end, or name another folder"
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise ValueError(
-            f"{folder} is being trained in by another process; wait for its end, or name another folder"
-        ) from None
-    try:
-        yield
+        with locked(folder / _LOCK, refusal):
+            yield
     finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file
-            (folder / _LOCK).unlink()
-        lock.release()
         with contextlib.suppress(OSError):
             for path in made:
                 path.rmdir()

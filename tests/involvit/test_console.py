@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from involvit.console import Parser, positive, run_command
+from involvit.console import Parser, path, positive, run_command
 
 ROOT = Path(__file__).parents[2]
 WORKER_ERROR = """Caught ValueError in DataLoader worker process 0.
@@ -38,6 +38,15 @@ def raises(error):
 def test_whatever_ends_a_command_is_one_line(error, status, line, capsys):
     assert run_command(raises(error)) == status
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_path_may_begin_at_home_and_is_not_empty(capsys):
+    parser = Parser(prog="it")
+    parser.add_argument("--out", type=path)
+    assert parser.parse_args(["--out=~/x"]).out == Path.home() / "x"
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--out", ""])
+    assert "argument --out: the name is empty; name a file or folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x")])
@@ -96,8 +105,8 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, has
         for name, path in (("HF_HOME", "home/hf"), ("HF_DATASETS_CACHE", "datasets"))
     )
     cases = [("home", of_home), ("home/hf/hub/x.lock", of_home), ("datasets/y", of_datasets), ("home/other", "")]
-    for path, expected in cases:
-        error = PermissionError(13, "Permission denied", str(tmp_path / path))
+    for name, expected in cases:
+        error = PermissionError(13, "Permission denied", str(tmp_path / name))
         said = f"error: {error}{expected}\n"
         if has_cause:
             error, error.__cause__ = ValueError(str(error)), error

@@ -34,6 +34,8 @@ def app(tmp_path):
     @contextmanager
     def app(**options):
         environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        # What runs the tests may ignore the signal, as `nohup` does.
+        options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
         process = subprocess.Popen([sys.executable, "-c", APP], cwd=tmp_path, env=environment, **options)
         try:
             while not (tmp_path / "started").exists():

@@ -98,6 +98,7 @@ def test_an_epoch_may_leave_one_image_over(run, tmp_path):
     assert report["run"]["steps"] == 1  # 42 images
 
 
+@pytest.mark.engines
 def test_two_processes_learn_from_votes_like_one(run, voted_faces, tmp_path):
     # 42 images in batches of 4: the last one is filled up, by images that must not count.
     changes = {"model": {"branches": "vit", "classifier_dropout": 0.0}, "label_smoothing": 0.1, "split": "official"}
@@ -136,8 +137,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(run, tmp_pa
     ("model", "fraction"),
     # The transformer branch has no BatchNorm, whose statistics depend on how images share batches: with it the last,
     # short batch (42 images, 4 a batch) and the evaluation must agree as well.
-    [({"branches": "vit", "classifier_dropout": 0.0}, 0.25), ({"classifier_dropout": 0.0}, 0.28)],
-    ids=["vit, padded last batch", "fusion, 40 images"],
+    [
+        pytest.param({"branches": "vit", "classifier_dropout": 0.0}, 0.25, id="vit, padded last batch"),
+        pytest.param({"classifier_dropout": 0.0}, 0.28, id="fusion, 40 images", marks=pytest.mark.engines),
+    ],
 )
 def test_two_processes_train_and_evaluate_like_one_with_the_same_effective_batch(run, faces, tmp_path, model, fraction):
     changes = {"model": model, "validation_fraction": fraction, "class_balance": "loss"}
