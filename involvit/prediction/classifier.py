@@ -36,11 +36,17 @@ class Classifier(Protocol):
 
 
 def check_labels(labels: Sequence[str], model: str | Path) -> None:
-    """Raises ValueError, which names the model, if its classes are not at least two, each of a name of its own."""
+    """Raises ValueError, which names the model, if its classes are not two or more, each of a text of its own."""
     if len(labels) < 2:
         raise ValueError(f"{model} has fewer than two classes; name a model that chooses one of several")
+    if odd := [label for label in labels if not (isinstance(label, str) and label and label == _readable(label))]:
+        raise ValueError(f"{model} has a class named {odd[0]!r}; give it a text as its name in its configuration")
     if doubled := [label for label, count in Counter(labels).items() if count > 1]:
         raise ValueError(f"{model} has several classes named {doubled[0]!r}; rename them in its configuration")
+
+
+def _readable(label: str) -> str:
+    return label.encode("utf-8", "replace").decode()
 
 
 def check_finite(probabilities: np.ndarray, model: str) -> None:

@@ -64,7 +64,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with open_regular(path) as file, pq.ParquetFile(file, buffer_size=BUFFER_BYTES) as parquet:
             yield parquet
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DamagedShardError(f"{path}: cannot be read as Parquet ({reason}); replace or remove it") from error
 

@@ -17,11 +17,15 @@ def is_cut_off(file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(64)
     if head.startswith(b"RIFF"):
-        return int.from_bytes(head[4:8], "little") > size  # some writers count the eight bytes before it, some do not
+        length = int.from_bytes(head[4:8], "little")  # some writers count the eight bytes before it, some do not
+        return size < length < 2**32 - 1  # which stands for a length that is not known
     if (at := head.find(b"\x18\x53\x80\x67") + 4) > 4:  # Matroska's segment and its length: 7 bits for each byte
-        length = 9 - head[at].bit_length()
+        file.seek(at)
+        if not (field := file.read(8)):
+            return True
+        length = 9 - field[0].bit_length()
         largest = (1 << 7 * length) - 1  # stands for a length that is not known
-        value = int.from_bytes(head[at : at + length], "big") & largest
+        value = int.from_bytes(field[:length], "big") & largest
         return value < largest and at + length + value > size
     kinds = set()
     for kind, _, end in _boxes(file, 0, size):

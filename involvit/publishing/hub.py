@@ -77,7 +77,12 @@ def _check_model(directory: Path) -> None:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder; give a model's folder, as train.py writes it")
     config = read_json(directory / "config.json")
-    code = {f"{entry.rpartition('.')[0]}.py" for entry in config.get("auto_map", {}).values() if "--" not in entry}
+    auto_map = config.get("auto_map") or {}
+    if not isinstance(auto_map, dict):
+        raise ValueError(f"{directory / 'config.json'}: its auto_map is no table of classes; save the model again")
+    # A tokenizer has two, a slow one and a fast one, or null.
+    entries = [name for names in auto_map.values() for name in (names if isinstance(names, list) else [names]) if name]
+    code = {f"{name.rpartition('.')[0]}.py" for name in entries if "--" not in name}
     for name in ("model.safetensors", *sorted(code)):
         check_is_there(directory / name)
     weights = directory / "model.safetensors"

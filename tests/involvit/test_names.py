@@ -10,6 +10,7 @@ from involvit.names import file_name, shown
 
 def test_a_name_that_is_not_utf_8_is_escaped_in_tables():
     assert file_name(Path("a") / "é\r.png") == "a/é\r.png"
+    assert file_name("\u9762\udcff.png") == "\u9762\\xff.png"  # in a tar, whatever the system's encoding
     assert file_name(os.fsdecode(b"\xff.png")) == "\\xff.png"
     assert shown(os.fsdecode(b"\xff.png: broken")) == "\\xff.png: broken"
 

@@ -40,6 +40,7 @@ def test_no_model_is_the_default_model(tmp_path, monkeypatch, write_onnx):
     [
         (("Happy", "Sad", "Happy"), "m has several classes named 'Happy'"),
         (("Happy",), "m has fewer than two classes; name"),
+        (("Happy", ""), "m has a class named ''; give it a text"),
     ],
 )
 def test_each_of_several_classes_has_a_name_of_its_own(tmp_path, write_onnx, labels, message):

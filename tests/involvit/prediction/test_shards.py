@@ -97,6 +97,25 @@ def test_a_tar_is_known_by_its_content_and_so_are_its_images(tmp_path, files, na
     assert count_images(path) is None
 
 
+def test_images_of_one_name_in_a_tar_are_told_apart(tmp_path, files):
+    members = [(name, file.read_bytes()) for name, file in zip(["a.png", "b.png", "a.png"], files, strict=False)]
+    path = write_tar(tmp_path / "a.tar", members)
+    assert names(Shard(path)) == [f"{path}#a.png", f"{path}#b.png", f"{path}#a.png (2)"]
+    assert_same_pixels(path, files[:3])
+
+
+@pytest.mark.parametrize("size", [2**40, 2**62])
+def test_a_header_that_claims_too_much_is_told_in_one_line(tmp_path, files, size):
+    path = write_tar(tmp_path / "a.tar", [files[0]])
+    member = tarfile.TarInfo("b.png")
+    member.size = size
+    path.write_bytes(path.read_bytes()[: 512 * (1 + -(-files[0].stat().st_size // 512))] + member.tobuf() + bytes(2048))
+    found = []
+    with pytest.raises(DamagedShardError, match=r"a\.tar: cannot be read as a tar \("):
+        found.extend(Shard(path).images())
+    assert [image.data is None for image in found[:1]] == [False]
+
+
 def test_what_cannot_be_read_in_a_shard_is_told_by_name(tmp_path, files):
     video = b"\0\0\0\x18ftypisom" + bytes(10_000)
     path = write_tar(tmp_path / "a.tar", [("a.png", b"text"), ("b.jpg", b""), ("c.mp4", video), files[0]])

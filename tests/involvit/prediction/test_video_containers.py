@@ -35,6 +35,18 @@ def test_a_file_is_cut_off_where_its_container_goes_on(tmp_path, name, codec):
     assert found == [False, True, False]
 
 
+def test_a_length_that_is_not_known_cuts_nothing_off(tmp_path):
+    content = bytearray(write_video(tmp_path / "a.avi", "MJPG").read_bytes())
+    content[4:8] = b"\xff" * 4  # of what was written to a pipe
+    (tmp_path / "a.avi").write_bytes(content)
+    (tmp_path / "a.mkv").write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67")
+    found = []
+    for name in ("a.avi", "a.mkv"):
+        with (tmp_path / name).open("rb") as file:
+            found.append(is_cut_off(file))
+    assert found == [False, True]
+
+
 @pytest.mark.parametrize("ends_before", ["moov", "trak"])
 @pytest.mark.parametrize("has_length", [True, False])  # recorders fill it in at the end
 def test_an_mp4_file_without_its_index_is_cut_off(tmp_path, ends_before, has_length):

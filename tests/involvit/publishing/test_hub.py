@@ -316,6 +316,12 @@ def test_a_folder_without_the_code_that_its_config_names_is_refused(small_folder
     (path / "config.json").write_text(json.dumps({"auto_map": auto_map}))
     with pytest.raises(FileNotFoundError, match=r"configuration_involvit\.py is missing"):
         hub.push_folder(path, "anna/fer")
+    (path / "config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["slow.Tokenizer", None]}}))
+    with pytest.raises(FileNotFoundError, match=r"slow\.py is missing"):
+        hub.push_folder(path, "anna/fer")
+    (path / "config.json").write_text(json.dumps({"auto_map": "slow.Tokenizer"}))
+    with pytest.raises(ValueError, match=r"config\.json: its auto_map is no table of classes"):
+        hub.push_folder(path, "anna/fer")
 
 
 def test_weights_that_are_cut_off_are_refused(small_folder):
