@@ -93,7 +93,7 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
     except (ValueError, OSError, ImportError):  # they name the model
         raise
     except Exception as error:  # settings of every kind, from anywhere
-        raise ValueError(f"{model} has settings that cannot be used: {_reason(error)}") from error
+        raise ValueError(f"{model} has settings that cannot be used: {reason_of(error)}") from error
     _try_out(classifier, model)
     return classifier
 
@@ -104,11 +104,12 @@ def _try_out(classifier: Classifier, model: str | Path) -> None:
     try:
         answers = classifier(images)
     except Exception as error:
-        raise ValueError(f"{model} cannot classify images, its settings do not fit it: {_reason(error)}") from error
+        raise ValueError(f"{model} cannot classify images, its settings do not fit it: {reason_of(error)}") from error
     if answers.shape != (2, len(classifier.labels)):
         given = f"{len(classifier.labels)} labels, but answers {list(answers.shape[1:])} values an image"
         raise ValueError(f"{model} has {given}; correct its labels, or export it again")
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Returns the kind and text of a library's error, on one line and not too long."""
     return shorten(f"{type(error).__name__}: {error}", 300)

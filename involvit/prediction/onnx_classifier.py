@@ -12,14 +12,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 
 import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
 from ..names import file_name
-from .classifier import check_labels
+from .classifier import check_labels, reason_of
 from .file_kinds import open_regular
 
 METADATA = ("labels", "image_size", "image_mean", "image_std", "resample")
@@ -74,8 +73,9 @@ class OnnxClassifier:
             if not (self.image_size > 0 and np.isfinite([self._scale, self._shift]).all()):
                 raise ValueError(f"image_size is {self.image_size}, image_std {metadata['image_std']}")
         except Exception as error:
-            reason = shorten(f"{type(error).__name__}: {error}", 300)
-            raise ValueError(f"{path} has metadata that cannot be used ({reason}); export it again") from error
+            raise ValueError(
+                f"{path} has metadata that cannot be used ({reason_of(error)}); export it again"
+            ) from error
         check_labels(self.labels, path)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:

@@ -11,16 +11,7 @@ from PIL import Image
 from involvit.files import IMAGE_FORMATS
 from involvit.prediction.file_kinds import is_image_or_video, is_video, open_regular
 
-NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-
-
-def write_video(path, codec="mp4v"):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, (64, 48))
-    assert writer.isOpened()
-    for number in range(20):
-        writer.write(np.roll(NOISE, number))
-    writer.release()
-    return path
+from .noise_videos import NOISE, write_video
 
 
 @pytest.mark.parametrize("kind", IMAGE_FORMATS)

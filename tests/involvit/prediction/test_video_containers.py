@@ -2,23 +2,13 @@ from __future__ import annotations
 
 import struct
 
-import cv2
 import numpy as np
 import pytest
 
 from involvit.prediction.images import read_video
 from involvit.prediction.video_containers import is_cut_off
 
-NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-
-
-def write_video(path, codec="mp4v"):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, (64, 48))
-    assert writer.isOpened()
-    for number in range(20):
-        writer.write(np.roll(NOISE, number))
-    writer.release()
-    return path
+from .noise_videos import write_video
 
 
 @pytest.mark.parametrize(
