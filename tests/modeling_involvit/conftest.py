@@ -3,7 +3,7 @@ import torch
 
 from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
 
-from .involution_reference import computed_by
+from .involution_reference import TRITON_KERNELS, computed_by
 from .involvit_reference import TINY, randomize
 
 
@@ -35,6 +35,13 @@ def backend(request):
     """The name of the backend that computes the operator on the CPU."""
     with computed_by(request.param):
         yield request.param
+
+
+@pytest.fixture
+def one_tile(monkeypatch):
+    """The Triton kernels with one tile: on a GPU, tuning would compile six of each for every shape of a test."""
+    for kernel in TRITON_KERNELS:
+        monkeypatch.setattr(kernel, "configs", kernel.configs[:1])
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,12 @@ BACKENDS = {
     "views": (MODULE._forward_by_views, MODULE._backward_by_views),
 }
 
+TRITON_KERNELS = [
+    getattr(involution_triton, f"_{name}_kernel")
+    for name in ("forward", "grad_x", "grad_weight")
+    if involution_triton.is_available()
+]
+
 
 def computed_by(name):
     """A context in which a backend computes the operator, whatever would be chosen."""

@@ -1,41 +1,42 @@
 """The kernels as they are compiled for processors with vector registers of other lengths."""
 
-import importlib.util
+import importlib
 import shutil
-import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 
-from modeling_involvit import involution_numba
+import modeling_involvit
+from modeling_involvit import numba_kernels
 
 from .involution_reference import involution_by_unfold
 
 TILES = (("+avx512f", 64), ("+avx2", 32), ("+neon", 16))
 
-pytestmark = pytest.mark.skipif(not involution_numba.is_available(), reason="compiles with Numba")
+pytestmark = pytest.mark.skipif(not numba_kernels.is_available(), reason="compiles with Numba")
 
 
 @pytest.mark.parametrize(
     ("features", "length"), [("+avx2,+avx512f", 64), ("+avx2,-avx512f,+fma", 32), ("+neon", 16), ("", 16)]
 )
 def test_the_length_of_registers_follows_from_what_numba_compiles_for(monkeypatch, features, length):
-    monkeypatch.setattr(involution_numba.numba.config, "CPU_FEATURES", features)
-    assert involution_numba.register_bytes() == length
+    monkeypatch.setattr(numba_kernels.numba.config, "CPU_FEATURES", features)
+    assert numba_kernels.register_bytes() == length
 
 
-@pytest.mark.parametrize("features", [name for name, length in TILES if length != involution_numba.REGISTER_BYTES])
-def test_the_tile_of_other_processors_computes_the_operator(tmp_path, features):
+@pytest.mark.parametrize("features", [name for name, length in TILES if length != numba_kernels.REGISTER_BYTES])
+def test_the_tile_of_other_processors_computes_the_operator(tmp_path, monkeypatch, features):
     """LLVM cuts vectors up that are longer than this processor's; its own tile is that of all other tests."""
-    file = tmp_path / "involution_numba.py"  # a file of its own, or it would share compiled code with the installed one
-    shutil.copy(involution_numba.__file__, file)
-    spec = importlib.util.spec_from_file_location(f"tile_{features[1:]}", file)
-    tile = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = tile
-    with mock.patch.object(involution_numba.numba.config, "CPU_FEATURES", features):
-        spec.loader.exec_module(tile)
-    assert dict(TILES)[features] == tile.REGISTER_BYTES == 8 * tile.PIXELS
+    package = f"tile_{features[1:]}"  # of its own, or it would share compiled code with the installed one
+    shutil.copytree(Path(modeling_involvit.__file__).parent, tmp_path / package)
+    (tmp_path / package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with mock.patch.object(numba_kernels.numba.config, "CPU_FEATURES", features):
+        tile = importlib.import_module(f"{package}.involution_numba")
+        sizes = importlib.import_module(f"{package}.involution_channels_last")
+    assert dict(TILES)[features] == sizes.REGISTER_BYTES == 8 * sizes.PIXELS
     generator = torch.Generator().manual_seed(0)
     for channels, size, kernel_size, stride in ((32, 13, 7, 1), (24, 10, 3, 2)):
         length = -(-size // stride)
