@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train retrain test test-browser test-engines test-install test-transformers bench lint format clean
+.PHONY: help install demo train retrain test test-browser test-gpu test-engines test-install test-transformers bench lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -44,11 +44,14 @@ retrain: $(INSTALLED) ## train the default model from the archives in FACES, see
 test: $(INSTALLED) ## run all tests, in as many processes as there are cores
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
-test-browser: $(INSTALLED) ## use the app in Chromium, headless; screenshots go to outputs/screenshots
+test-browser: $(INSTALLED) ## use the app and the exported page in Chromium, the page in Firefox too, headless; screenshots go to outputs/screenshots
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium || \
 		{ echo "Chromium is missing; install it (Debian and Ubuntu: sudo apt install chromium)" >&2; exit 1; }
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[browser]"
-	$(VENV)/bin/python -m pytest -m browser
+	YUNET="$(YUNET)" $(VENV)/bin/python -m pytest -m browser
+
+test-gpu: $(INSTALLED) ## run on a GPU what the other tests compute on the CPU: the kernels, and training in half precision
+	$(VENV)/bin/python -m pytest -m gpu
 
 test-engines: $(INSTALLED) ## train by DDP, FSDP2 and DeepSpeed and on two machines, all on the CPU (minutes; DeepSpeed needs a C++ compiler)
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[engines]"
@@ -75,6 +78,8 @@ lint: $(INSTALLED) ## check style, formatting and the order of imports
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-cache
+	@! command -v node >/dev/null || for file in involvit/publishing/web/*.js; do \
+		node --check --input-type=module - < "$$file" || { echo "$$file" >&2; exit 1; }; done
 
 format: $(INSTALLED) ## repair style and formatting where that can be done safely
 	$(VENV)/bin/ruff check --fix .

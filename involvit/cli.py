@@ -5,6 +5,7 @@ involvit predict photos/ video.mp4 --faces --out results.csv
 involvit predict "faces/*.png" --model model.onnx
 involvit predict faces/*.parquet shards/*.tar --out results.parquet
 involvit export outputs/faces --format onnx --quantize int8
+involvit export outputs/faces --format web --out site
 involvit push outputs/faces NAME --space
 involvit evaluate --model outputs/faces --model NAME=other/folder --data faces.zip --split group
 involvit robustness --model outputs/faces --data faces.zip
@@ -23,13 +24,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .console import DONE, Parser, path, positive, run_command
+from .console import DONE, Parser, path, positive, run_command, show_warnings_briefly
 from .evaluation import command_line as evaluation
 
 # The extra of the package that brings what a command needs beyond predicting.
 EXTRAS = {
     "train": "train",
     "export": "onnx",
+    "push": "onnx",  # with the Space that is a page
     "app": "app",
     **dict.fromkeys(evaluation.COMMANDS, "evaluate"),
 }
@@ -67,15 +69,29 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     export = commands.add_parser(
         "export",
-        help="write a model as one file that runs without torch",
-        description="Writes a model as one ONNX file, which onnxruntime runs without torch.",
+        help="write a model as one file that runs without torch, or as a page that runs it in the browser",
+        description="Writes a model as one ONNX file, which onnxruntime runs without torch; or as a folder for "
+        "any web server: a page that runs the model in the visitor's browser and sends nothing.",
         epilog="example: involvit export outputs/faces --quantize int8",
     )
     export.add_argument("model", metavar="DIR", help="folder or Hub id of the model")
-    export.add_argument("--format", choices=["onnx"], default="onnx", help="(default: onnx)")
+    export.add_argument("--format", choices=["onnx", "web"], default="onnx", help="(default: onnx)")
     export.add_argument("--quantize", choices=["int8"], help="smaller and faster, a little less accurate")
     export.add_argument("--calibration_data", type=path, help="labelled faces to choose int8's ranges by")
-    export.add_argument("--out", type=path, help="file to write (default: DIR/model.onnx or DIR/model_int8.onnx)")
+    export.add_argument(
+        "--out",
+        type=path,
+        help="file to write (default: DIR/model.onnx or DIR/model_int8.onnx), or folder for the page",
+    )
+    export.add_argument(
+        "--face_detector", type=path, help="for the page: YuNet's .onnx file (default: from the Hub or its cache)"
+    )
+    export.add_argument(
+        "--runtime",
+        type=path,
+        metavar="FOLDER",
+        help="for the page: dist/ of the npm package onnxruntime-web, served with it (default: loaded from a CDN)",
+    )
 
     push = commands.add_parser(
         "push",
@@ -90,9 +106,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     push.add_argument(
         "--space",
         nargs="?",
-        choices=["gradio"],
+        type=_space_kind,
         const="gradio",
-        help="after DIR and NAME: also make the Space NAME, which shows the model in the app, and is private if it is",
+        help="after DIR and NAME: also make the Space NAME, which shows the model, and is private if it is: in the app "
+        "(gradio, the default), or in a page that runs it in the visitor's browser (web)",
     )
 
     app = commands.add_parser(
@@ -116,6 +133,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _space_kind(text: str) -> str:
+    """Reads the kind of a Space; `--space DIR NAME` would take the folder for it."""
+    if text not in ("gradio", "web"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no kind of Space; write DIR and NAME first: DIR NAME --space")
+    return text
+
+
 def predict(**options: Any) -> int:
     """Predicts for all files and prints or writes one row per face."""
     from .prediction.predict_files import predict_files
@@ -123,10 +147,30 @@ def predict(**options: Any) -> int:
     return predict_files(**options)
 
 
-def export(model: str, format: str, quantize: str | None, calibration_data: Path | None, out: Path | None) -> int:
-    """Writes a model as one file in the only format there is, ONNX."""
+def export(
+    model: str,
+    format: str,
+    quantize: str | None,
+    calibration_data: Path | None,
+    out: Path | None,
+    face_detector: Path | None,
+    runtime: Path | None,
+) -> int:
+    """Writes a model as one ONNX file, or as a folder with a page that runs it."""
     if not model:
         raise ValueError("the name of the model is empty; name its folder or Hub id")
+    for_file = {"--quantize": quantize, "--calibration_data": calibration_data}
+    for_page = {"--face_detector": face_detector, "--runtime": runtime}
+    for flag, value in (for_file if format == "web" else for_page).items():
+        if value is not None:
+            raise ValueError(f"{flag} is not for --format {format}; leave it out")
+    if format == "web":
+        if out is None:
+            raise ValueError("name the folder for the page with --out")
+        from .publishing.web_export import export_web
+
+        print(export_web(model, out, face_detector, runtime))
+        return DONE
     if out is None:
         if not Path(model).is_dir():
             raise ValueError(f"{model} is not a folder here; name the file to write with --out")
@@ -138,14 +182,19 @@ def export(model: str, format: str, quantize: str | None, calibration_data: Path
 
 
 def push(directory: Path, repo_id: str, private: bool, space: str | None) -> int:
-    """Uploads a folder to the Hub, makes the only kind of Space there is, Gradio's, and prints where both are."""
+    """Uploads a folder to the Hub, makes its Space if asked to, and prints where both are."""
     from .publishing.hub import push_folder
-    from .publishing.space import push_space
 
     url = push_folder(directory, repo_id, private)
     print(url)
-    if space:
+    if space == "gradio":
+        from .publishing.space import push_space
+
         print(push_space(url.repo_id))
+    elif space == "web":
+        from .publishing.web_space import push_web_space
+
+        print(push_web_space(directory, url.repo_id))
     return DONE
 
 
@@ -171,8 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports at length that it found no home
+    os.environ["MPLBACKEND"] = "agg"  # figures are only written; a notebook leaves its own, which may not be installed
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it reports at length what ends in one line here
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version of itself
+    show_warnings_briefly()
     words = list(sys.argv[1:] if arguments is None else arguments)
     return run_command(lambda: _run(words))
 

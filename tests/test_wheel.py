@@ -96,6 +96,8 @@ def run(installed, base, tmp_path):
 def test_it_holds_the_default_model_the_metric_and_no_tests(installed):
     assert (installed / "involvit" / "default_model" / "model.safetensors").exists()
     assert (installed / "involvit" / "fer_report" / "fer_report.py").exists()
+    web = installed / "involvit" / "publishing" / "web"
+    assert {"index.html.jinja", "page.js", "style.css"} <= {path.name for path in web.iterdir()}
     assert not list(installed.glob("**/test_*.py"))
 
 

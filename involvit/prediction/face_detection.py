@@ -23,6 +23,8 @@ HUB_TIMEOUT_S = 3.0
 # 0.75, where it finds 97.4% of 28,545 images of FER2013 and 98.7% of 300 faces in photos.
 YUNET_MIN_SCORE = 0.75
 YUNET_MAX_OVERLAP = 0.3  # intersection over union of the boxes of two faces; OpenCV's default
+YUNET_VIEWS = ((96, 1280, 0.0), (320, 320, 0.25))
+"""How an image is looked at: least and largest long side in pixels, and a black margin in fractions of it."""
 
 # Mean positions of YuNet's landmarks in FER2013, in fractions of width and height: right eye, left eye, nose tip, right
 # and left mouth corner, of the person, so that the right eye is on the left. Measured on 27,510 of 28,545 training
@@ -113,7 +115,7 @@ class YuNetDetector:
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Finds the faces in an image; see `FaceDetector`."""
         check_rgb(image)
-        rows = np.concatenate([self._detect(image, 96, 1280, margin=0), self._detect(image, 320, 320, margin=0.25)])
+        rows = np.concatenate([self._detect(image, *view) for view in YUNET_VIEWS])
         # Both views find most faces: of boxes that overlap, the one with the highest score is kept.
         kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), YUNET_MIN_SCORE, YUNET_MAX_OVERLAP)
         return _largest_distinct(
@@ -177,7 +179,7 @@ def load_face_detector(path: str | Path | None = None) -> FaceDetector:
         FileNotFoundError: If there is no file at the path.
         ValueError: If the file is not a YuNet model.
     """
-    path = path or _cached_yunet()
+    path = path or cached_yunet()
     if path is not None:
         return YuNetDetector(path)
     logger.warning(
@@ -188,7 +190,7 @@ def load_face_detector(path: str | Path | None = None) -> FaceDetector:
     return LBPDetector()
 
 
-def _cached_yunet() -> str | None:
+def cached_yunet() -> str | None:
     """Returns the model in the Hub's cache, downloading it where it is not; None where that does not work."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 

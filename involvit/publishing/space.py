@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CardData, CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, RepoUrl
 
@@ -111,10 +112,14 @@ def _readme(model: str, url: str, published: str | None) -> str:
         "app_file": "app.py",
         "models": [model],
     }
+    return space_readme(name, ours, _TEXT.format(name=name, model=model, url=url), published)
+
+
+def space_readme(name: str, ours: Mapping[str, Any], text: str, published: str | None) -> str:
+    """Returns a Space's README.md from the settings that are ours and a first text; what is published stays beside."""
     if published is not None:
         card = RepoCard(published)
         return f"---\n{CardData(**{**card.data.to_dict(), **ours}).to_yaml()}\n---\n{card.text}"
     looks = {"title": name, "emoji": "🙂", "colorFrom": "blue", "colorTo": "yellow"}
     words = {"license": "apache-2.0", "short_description": "Which expression does a face show?"}
-    text = _TEXT.format(name=name, model=model, url=url)
     return f"---\n{CardData(**looks, **ours, **words).to_yaml()}\n---\n{text}"

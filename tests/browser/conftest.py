@@ -1,7 +1,6 @@
 """The app in Debian's Chromium, headless, with a video of a face for a camera."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from benchmarks.app_load import running_app
+from benchmarks.web_page import start_chromium, write_film
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
@@ -28,13 +28,8 @@ def photo(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def camera(tmp_path_factory):
-    """A film for Chromium's fake camera: one frame a file of motion JPEG."""
-    path = tmp_path_factory.mktemp("camera") / "face.mjpeg"
-    with path.open("wb") as file:
-        for shift in range(0, 40, 2):
-            frame = np.roll(astronaut()[:480], shift, axis=1)
-            Image.fromarray(frame).resize((640, 480)).save(file, "JPEG", quality=90)
-    return path
+    """A film for Chromium's fake camera."""
+    return write_film(tmp_path_factory.mktemp("camera") / "face.mjpeg")
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +45,7 @@ def browser(camera):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=[
-                "--no-sandbox",
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-                f"--use-file-for-fake-video-capture={camera}",
-            ],
-        )
+        chromium = start_chromium(playwright, camera)
         yield chromium
         chromium.close()
 

@@ -219,6 +219,7 @@ def test_two_processes_share_the_files_and_write_one_table(run, tmp_path, write_
         (["export", "nowhere/at/all"], "is not a folder here; name the file to write with --out"),
         (["export", "IMAGES", "--format", "coreml"], "invalid choice"),
         (["push", "IMAGES"], "NAME"),
+        (["push", "--space", "IMAGES", "me/faces"], "write DIR and NAME first: DIR NAME --space"),
         (["pull"], "invalid choice"),
     ],
 )
@@ -262,6 +263,8 @@ def test_export_and_push_pass_on_what_was_asked(tmp_path, monkeypatch, capsys):
         "onnx_export": {"export_onnx": export_onnx},
         "hub": {"push_folder": push_folder},
         "space": {"push_space": push_space},
+        "web_space": {"push_web_space": lambda directory, model: f"https://hub/static/{directory.name}/{model}"},
+        "web_export": {"export_web": lambda *arguments: calls.append(arguments) or arguments[1]},
     }
     for name, functions in fakes.items():
         monkeypatch.setitem(sys.modules, f"involvit.publishing.{name}", types.SimpleNamespace(**functions))
@@ -280,6 +283,12 @@ def test_export_and_push_pass_on_what_was_asked(tmp_path, monkeypatch, capsys):
     for words in (["--space"], ["--space", "gradio"]):
         assert main(["push", folder, "me/model", *words]) == 0
         assert capsys.readouterr().out.splitlines() == ["https://hub/me/model", "https://hub/spaces/me/model"]
+    assert main(["push", folder, "me/model", "--space", "web"]) == 0
+    address = f"https://hub/static/{tmp_path.name}/me/model"
+    assert capsys.readouterr().out.splitlines() == ["https://hub/me/model", address]
+    words = ["--format", "web", "--out", "site", "--face_detector", "y.onnx", "--runtime", "dist"]
+    assert main(["export", folder, *words]) == 0 and capsys.readouterr().out == "site\n"
+    assert calls[-1] == (folder, Path("site"), Path("y.onnx"), Path("dist"))
     assert main(["push", folder, "taken"]) == 2
     assert capsys.readouterr().err == "error: 401 Client Error. Invalid token\n"
 
