@@ -27,9 +27,17 @@ os.environ.update(
     ORT_DISABLE_TELEMETRY="1",
     TQDM_DISABLE="1",  # a failing test shows its output
 )
-# Without a GPU Triton's kernels run on the CPU. It looks when it is imported, by whatever test is the first to do so.
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_configure(config):
+    """Hides a GPU from all tests but those that `pytest -m gpu` runs on it: their references are a CPU's.
+
+    Without one Triton's kernels run on the CPU, where it looks when it is imported, by whatever test does so first.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_unconfigure():

@@ -72,9 +72,10 @@ def _launch(
     # One stride addresses the pixels. This copies where it cannot: not what is contiguous, channels_last or expanded.
     tensors = [t.flatten(2) for t in (x_BCHW, weight_BNhw, out_BChw)]
     channels_last = [t.stride(1) == 1 for t in tensors]
-    # For the tuner alone: it measures again where the layout changes or the pixels double, not for each size.
+    # For the tuner alone: it measures again where the layout changes or an image has twice the pixels. The batch is
+    # left out: the smaller last one of an epoch would else be tuned for in mid-run.
     layout = sum(last << bit for bit, last in enumerate(channels_last))
-    case = layout + 8 * (batch * groups * height * width).bit_length()
+    case = layout + 8 * (groups * height * width).bit_length()
     # Kernel values that are neighbours in memory because they belong to one pixel are loaded together.
     together = channels_last[1] and kernel is not _grad_x_kernel
     taps = min(triton.next_power_of_2(kernel_size), MAX_TAPS) if together else 1
@@ -105,7 +106,7 @@ if triton is not None:
 
     def _tuned(kernel: object) -> object:
         # The interpreter has no device to measure on. What was measured is kept on disk, so that the next process takes
-        # the same tiles, with which its sums have the same order.
+        # the same tiles, with which its sums have the same order. Another machine may choose others.
         configs = _CONFIGS[:1] if triton.knobs.runtime.interpret else _CONFIGS
         kernel = triton.jit(kernel, do_not_specialize=["groups", "in_height", "in_width", "height", "width", "case"])
         return triton.autotune(configs, key=["case", "K", "STRIDE", "D", "TAPS"], cache_results=True)(kernel)
@@ -118,7 +119,9 @@ if triton is not None:
         # Programs that run at the same time have neighbouring tiles: the rows they share stay in the cache.
         tile = program // PARTS % num_tiles
         plane = program // PARTS // num_tiles
-        # Not to be known as neighbours: they would be loaded 4 a thread and dealt out again through shared memory.
+        # Not to be known as neighbours, in half precision neither: the windows start anywhere, so their values, sixteen
+        # times as many as the kernels', are loaded one by one in any case, and what was loaded wide beside them would
+        # have to be dealt out again through shared memory.
         p_P = tl.max_contiguous(tile * PIXELS + tl.arange(0, PIXELS), 1)
         # In 64 bits, for offsets into a large tensor.
         batch, group = (plane // groups).to(tl.int64), (plane % groups).to(tl.int64)

@@ -6,23 +6,26 @@ import ctypes
 import os
 import sys
 
-import joblib
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
 from .engines import set_up_engine
+from .machine import AUTO, chosen_precision, device_type, loading_processes, share_of_cores
 from .recipe import Recipe
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
     """Builds the run's accelerator and sets up this process.
 
+    The recipe then says which precision was chosen: a run must go on in the one that it was begun in.
+
     Raises:
         ValueError: If the tracker is not installed, the device lacks the precision, or each of several processes would
             train alone.
     """
     keep_freed_memory()
+    recipe.mixed_precision = chosen_precision(recipe.mixed_precision, device_type())
     tracker = None if recipe.report_to == "none" else recipe.report_to
     accelerator = Accelerator(
         mixed_precision=recipe.mixed_precision,
@@ -43,8 +46,9 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         if accelerator.mixed_precision == "fp16":  # accelerate would compute in float32
             raise ValueError("mixed_precision fp16 needs a GPU; on a CPU choose bf16 or no")
         # accelerate launch and torchrun set OMP_NUM_THREADS to 1
-        share = joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(recipe.num_threads or max(share, 1))
+        cores = share_of_cores(recipe.num_threads)
+        loaders = loading_processes(AUTO, cores, "cpu") if recipe.num_workers == AUTO else 0
+        torch.set_num_threads(recipe.num_threads or cores - loaders)
     return accelerator
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -20,8 +23,10 @@ from modeling_involvit import InvolViTImageProcessor
 
 from .augmentation import build_augmentation
 from .face_dataset import FaceDataset
+from .machine import AUTO, device_type, loading_processes, share_of_cores
 from .recipe import Recipe
 
+_SHARED_MEMORY = Path("/dev/shm")
 _DATA_FIELDS = ("split", "seed", "validation_fraction", "n_folds", "fold", "group_pattern", "on_error")
 _DATA_FIELDS += ("drop_duplicates", "rendered_images", "rendered_size")
 
@@ -54,11 +59,22 @@ def data_fingerprint(faces: datasets.DatasetDict) -> str:
 def build_loaders(
     recipe: Recipe, faces: datasets.DatasetDict, processor: InvolViTImageProcessor, order: torch.Generator
 ) -> tuple[DataLoader, dict[str, DataLoader]]:
-    """Builds the loader to train with, whose order follows from `order` alone, and those to measure with, by part."""
-    loader = partial(DataLoader, num_workers=recipe.num_workers, worker_init_fn=_ignore_ctrl_c)
+    """Builds the loader to train with, whose order follows from `order` alone, and those to measure with, by part.
+
+    Raises:
+        OSError: If the shared memory has no room for the batches that workers pass on.
+    """
+    num_workers = loading_processes(recipe.num_workers, share_of_cores(recipe.num_threads), device_type())
+    if recipe.num_workers == AUTO:
+        num_workers = min(num_workers, _room_for_workers(recipe, processor))
+    loader = partial(DataLoader, num_workers=num_workers, worker_init_fn=_ignore_ctrl_c)
     rows = faces["train"]
     target = "votes" if recipe.votes and "votes" in rows.column_names else "label"
     train_faces = FaceDataset(rows, processor, build_augmentation(recipe.augmentation), recipe.seed, target)
+    if num_workers:
+        with naming_full_shared_memory():
+            train_faces.epoch.share_memory_()  # workers outlive an epoch
+            torch.empty(num_workers, _bytes_ahead(recipe, processor), dtype=torch.uint8).share_memory_()  # is it there?
     sampler = RandomSampler(train_faces, generator=order)
     if recipe.class_balance == "sampler":
         labels = rows["label"][:]
@@ -71,7 +87,7 @@ def build_loaders(
         recipe.batch_size,
         sampler=sampler,
         drop_last=len(rows) > recipe.batch_size and len(rows) % recipe.batch_size == 1,  # BatchNorm needs two images
-        persistent_workers=recipe.num_workers > 0,
+        persistent_workers=num_workers > 0,
         generator=torch.Generator(),
     )
     return train_loader, {
@@ -79,6 +95,32 @@ def build_loaders(
         for part, rows in faces.items()
         if part != "train"
     }
+
+
+def _bytes_ahead(recipe: Recipe, processor: InvolViTImageProcessor) -> int:
+    """Returns the shared memory that a worker fills while it is ahead: by two batches."""
+    return 2 * max(recipe.batch_size, recipe.eval_batch_size) * 3 * processor.size.height * processor.size.width * 4
+
+
+def _room_for_workers(recipe: Recipe, processor: InvolViTImageProcessor) -> int:
+    """Returns for how many workers the shared memory has room; that of a container may be small."""
+    if not _SHARED_MEMORY.exists():
+        return sys.maxsize
+    return shutil.disk_usage(_SHARED_MEMORY).free // (2 * _bytes_ahead(recipe, processor))  # half of it for others
+
+
+@contextlib.contextmanager
+def naming_full_shared_memory() -> Iterator[None]:
+    """Says what to do where torch finds no shared memory, or a worker is killed for want of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "shared memory" not in str(error):
+            raise
+        raise OSError(
+            "the shared memory (/dev/shm) has no room for what the workers load; set fewer num_workers, or 0, or make "
+            "it larger, in Docker by --shm-size"
+        ) from error
 
 
 def _ignore_ctrl_c(worker: int) -> None:

@@ -28,8 +28,9 @@ from .measured_run import MeasuredRun, measure_run
 from .progress import Progress
 from .recipe import Recipe
 from .run_checkpoints import load_newest_checkpoint, save_checkpoint
-from .run_folder import move_files, open_run_folder, save_model
+from .run_folder import BEST, check_best_model, move_files, open_run_folder, save_model
 from .scoring import NonFiniteLossError, measure, predict_rows
+from .time_limit import TimeLimit, schedule_by_time
 
 _NAMED_IMAGES = 8  # in an error
 
@@ -49,11 +50,13 @@ class Run:
             ValueError: If the recipe, its data or weights cannot be used.
         """
         self.recipe, self.accelerator, self.folder = recipe, accelerator, Path(recipe.output_dir)
+        self.limit = TimeLimit(recipe.max_minutes, accelerator)
         set_seed(recipe.seed)
 
         with accelerator.local_main_process_first():  # which fills the cache for the others
             self.faces = load_faces(recipe)
         self.data = data_fingerprint(self.faces)
+        self.reported = "test" if "test" in self.faces else "validation"
         config = build_config(recipe)
         if accelerator.device.type == "cpu":  # where the backward pass of sdpa takes up to four times as long
             config._attn_implementation = "eager"
@@ -86,11 +89,14 @@ class Run:
         self.eval_loaders = {part: accelerator.prepare(loader) for part, loader in eval_loaders.items()}
         self.steps_per_epoch = math.ceil(len(self.train_loader) / recipe.gradient_accumulation_steps)
         total_steps = recipe.num_epochs * self.steps_per_epoch
-        self.last_step = min(total_steps, recipe.max_steps or total_steps)
+        self.last_step = min(total_steps, recipe.max_steps or total_steps) if recipe.max_minutes is None else math.inf
         # The schedule is not prepared: it counts optimizer steps of the run, accelerate would step it once per process.
-        self.scheduler = get_polynomial_decay_schedule_with_warmup(
-            optimizer, recipe.warmup_steps, total_steps, lr_end=0.0, power=recipe.lr_power
-        )
+        if recipe.max_minutes is None:
+            self.scheduler = get_polynomial_decay_schedule_with_warmup(
+                optimizer, recipe.warmup_steps, total_steps, lr_end=0.0, power=recipe.lr_power
+            )
+        else:
+            self.scheduler = schedule_by_time(optimizer, recipe, self.limit)
         self.num_parameters = sum(p.numel() for p in model.parameters())  # an engine leaves each process a part of them
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.evaluated_model = self.model if self.average is None else self.average.module  # and saved
@@ -104,29 +110,41 @@ class Run:
                 )
             self.scheduler.load_state_dict(saved.pop("scheduler"))
             self.progress = Progress(**saved)
+            if self.progress.best_epoch is not None:
+                check_best_model(self.folder)
+        scored_last = len(self.faces["validation"]) + len(self.faces[self.reported])
+        self.limit.begin(self.progress.used_seconds, scored_last)
+        if self.limit.is_over and self.progress.step == 0:
+            raise ValueError(
+                f"max_minutes {recipe.max_minutes:g} is too short: loading data and model took {self.limit.used:.0f} s"
+            )
         open_run_folder(recipe, accelerator)  # only now: a mistake found above leaves nothing behind
         plain = {name: value for name, value in vars(recipe).items() if isinstance(value, bool | int | float | str)}
         accelerator.init_trackers("logs", config=plain)
 
     def train(self) -> None:
-        """Trains to the last step, with a checkpoint and an evaluation after each epoch.
+        """Trains to the last step or the end of the time, with a checkpoint and an evaluation after each epoch.
 
         Raises:
             NonFiniteLossError: If the loss or scores are no longer finite.
         """
         sizes = ", ".join(f"{len(rows)} {part}" for part, rows in self.faces.items())
         steps = f"{self.last_step} steps, {self.steps_per_epoch} per epoch"
+        if (minutes := self.recipe.max_minutes) is not None:
+            steps = f"{minutes:g} minutes, {self.steps_per_epoch} steps per epoch"
         self.accelerator.print(f"{self.num_parameters / 1e6:.2f} M parameters; images: {sizes}; {steps}")
         is_shown, progress = self.accelerator.is_main_process, self.progress
-        with tqdm(total=self.last_step, initial=progress.step, unit="step", disable=not is_shown) as bar:
-            while not progress.is_finished(self.recipe, self.last_step):
+        total = None if self.last_step == math.inf else self.last_step
+        with tqdm(total=total, initial=progress.step, unit="step", disable=not is_shown) as bar:
+            # Where an epoch was begun it is measured, even if the time is over when the run goes on.
+            while progress.epoch_steps or not (progress.is_finished(self.recipe, self.last_step) or self.limit.is_over):
                 self._train_epoch(bar)
                 self._evaluate()
                 progress.end_epoch()
                 self._save_checkpoint()
 
     def _train_epoch(self, bar: tqdm) -> None:
-        """Trains to the end of the epoch or the last step, from the batch that comes next."""
+        """Trains to the end of the epoch, the last step or the end of the time, from the batch that comes next."""
         recipe, accelerator, progress = self.recipe, self.accelerator, self.progress
         self.order.manual_seed(recipe.seed + progress.epoch)
         # This passes it on to the data set; a loader that resumes would start at 0.
@@ -148,13 +166,14 @@ class Run:
             seconds = time.perf_counter() - started
             started += seconds
             progress.add_step(loss, len(window), images, seconds)
+            self.limit.saw_step(seconds, images)
             learning_rate, images_per_s = self.scheduler.get_last_lr()[-1], images / seconds
             bar.update()
             bar.set_postfix(loss=f"{loss:.4f}", lr=f"{learning_rate:.2e}", images_per_s=f"{images_per_s:.1f}")
             if step % recipe.log_steps == 0:
                 values = {"loss": loss, "learning_rate": learning_rate, "images_per_s": images_per_s}
                 accelerator.log({f"train/{name}": value for name, value in values.items()}, step=step)
-            if step >= self.last_step:
+            if step >= self.last_step or self.limit.is_over:
                 return
             if step % recipe.checkpoint_steps == 0 and progress.batches < len(self.train_loader):
                 self._save_checkpoint()
@@ -193,6 +212,7 @@ class Run:
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.limit.update()
         if not accelerator.optimizer_step_was_skipped:
             self.scheduler.step()
         if self.average is not None:
@@ -202,9 +222,10 @@ class Run:
     def _evaluate(self) -> None:
         """Measures on the validation part, and saves the model if it is the best so far and the best is asked for."""
         recipe, accelerator, progress = self.recipe, self.accelerator, self.progress
-        rows = self.faces["validation"]
+        rows, started = self.faces["validation"], time.perf_counter()
         share_statistics(self.evaluated_model)
         metrics = measure(predict_rows(self.evaluated_model, self.eval_loaders["validation"], rows, accelerator))
+        self.limit.saw_evaluation(time.perf_counter() - started, len(rows))
         scores = {
             "validation_loss": metrics["negative_log_likelihood"],
             "accuracy": metrics["accuracy"],
@@ -222,9 +243,11 @@ class Run:
         if accelerator.is_main_process:
             tqdm.write(", ".join(f"{name} {value:.4g}" for name, value in entry.items()))
         if recipe.select_best is not None and progress.is_best(recipe.select_best):
-            save_model(self.evaluated_model, self.processor, self.folder / "best", accelerator)
+            save_model(self.evaluated_model, self.processor, self.folder / BEST, accelerator)
 
     def _save_checkpoint(self) -> None:
+        self.limit.update()
+        self.progress.used_seconds = self.limit.used
         share_statistics(self.model)  # a run that goes on from here has the main process's on all of them
         state = {**asdict(self.progress), "scheduler": self.scheduler.state_dict(), "data": self.data}
         save_checkpoint(self.accelerator, self.folder / "checkpoints", self.progress.step, state, self.average)
@@ -238,7 +261,7 @@ class Run:
         Raises:
             NonFiniteLossError: If scores are not finite.
         """
-        best = self.folder / "best"
+        best = self.folder / BEST
         if self.recipe.select_best is None:
             save_model(self.evaluated_model, self.processor, self.folder, self.accelerator)
         elif self.accelerator.is_main_process and best.exists():

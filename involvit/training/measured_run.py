@@ -42,7 +42,7 @@ def measure_run(run: Run) -> MeasuredRun | None:
     """
     recipe, accelerator, progress, faces = run.recipe, run.accelerator, run.progress, run.faces
     model = InvolViTForImageClassification.from_pretrained(run.folder).to(accelerator.device)
-    part = "test" if "test" in faces else "validation"
+    part = run.reported
     predicted = predict_rows(model, run.eval_loaders[part], faces[part], accelerator)
     if not accelerator.is_main_process:
         return None

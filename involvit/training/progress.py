@@ -19,16 +19,17 @@ class Progress:
     epoch_steps: int = 0
     seconds: float = 0.0  # spent in training steps
     images: int = 0  # seen in them
+    used_seconds: float = 0.0  # of `max_minutes`
     best: float = -math.inf
     best_epoch: int | None = None
     evaluations_since_best: int = 0
     # Of each evaluation: epoch, step, train_loss, learning_rate, validation_loss, accuracy and macro_f1
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def is_finished(self, recipe: Recipe, last_step: int) -> bool:
-        """Returns whether all epochs or steps are done, or early stopping ends the run."""
+    def is_finished(self, recipe: Recipe, last_step: float) -> bool:
+        """Returns whether all steps are done, or early stopping ends the run."""
         out_of_patience = recipe.patience is not None and self.evaluations_since_best >= recipe.patience
-        return self.epoch >= recipe.num_epochs or self.step >= last_step or out_of_patience
+        return self.step >= last_step or out_of_patience
 
     def add_step(self, loss: float, batches: int, images: int, seconds: float) -> None:
         """Counts one optimizer step, with its batches on one process and its images on all of them."""

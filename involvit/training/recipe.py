@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -62,6 +63,8 @@ class Recipe:
         mixup_alpha: Mix the images of a batch by mixup with shares from Beta(alpha, alpha).
         cutmix_alpha: The same by CutMix; with both, each batch gets one of them.
         num_epochs: Passes over the training images.
+        max_minutes: Minutes that the run may take, from loading the data to the report, in place of num_epochs: the
+            learning rate falls to zero with the time.
         max_steps: Optimizer steps after which the run ends early.
         batch_size: Images of one forward pass on one process.
         gradient_accumulation_steps: Forward passes of one optimizer step.
@@ -76,10 +79,11 @@ class Recipe:
         select_best: Save the weights of the evaluation with the best value of this metric; by default the last ones.
         patience: Evaluations without a better select_best after which the run ends.
         seed: Seed of splits, weights, order and augmentation.
-        mixed_precision: Type of the forward pass; by default what accelerate is configured for.
-        num_workers: Processes that load images.
+        mixed_precision: Type of the forward pass; auto is what accelerate launch was asked for, else bf16 where the
+            processor has instructions for it.
+        num_workers: Processes that load images, for each that trains; auto chooses by the cores.
         num_threads: Threads of each process that computes on CPUs; by default the machine's cores, shared among its
-            processes.
+            processes, less those that load images.
         eval_batch_size: Images of one forward pass in evaluation, on one process.
         checkpoint_steps: Optimizer steps between two checkpoints; one is written after each epoch in any case.
         log_steps: Optimizer steps between two logged training losses.
@@ -118,6 +122,7 @@ class Recipe:
     cutmix_alpha: PositiveFloat | None = None
     # Optimization
     num_epochs: PositiveInt = 50
+    max_minutes: PositiveFloat | None = None
     max_steps: PositiveInt | None = None
     batch_size: PositiveInt = 8
     gradient_accumulation_steps: PositiveInt = 2
@@ -133,8 +138,8 @@ class Recipe:
     patience: PositiveInt | None = None
     seed: int = 42
     # Runtime
-    mixed_precision: Literal["no", "fp16", "bf16"] | None = None
-    num_workers: NonNegativeInt = 2
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = "auto"
+    num_workers: NonNegativeInt | Literal["auto"] = "auto"
     num_threads: PositiveInt | None = None
     eval_batch_size: PositiveInt = 32
     checkpoint_steps: PositiveInt = 500
@@ -158,6 +163,10 @@ class Recipe:
             )
         if self.patience is not None and self.select_best is None:
             raise ValueError("patience needs select_best, the metric that it watches")
+        if self.max_minutes == math.inf:
+            raise ValueError("max_minutes must be a number of minutes; leave it out for no limit")
+        if self.max_minutes is not None and self.max_steps is not None:
+            raise ValueError("max_minutes and max_steps both end the run; give one of them")
         if self.push_to_hub and self.hub_model_id is None:
             raise ValueError("push_to_hub needs hub_model_id, the name of the repository")
         known = [name for name in InvolViTConfig.__annotations__ if not name.startswith("_")]

@@ -1,8 +1,7 @@
-"""The kernels on the GPU where there is one, else on the CPU through Triton's interpreter (see tests/conftest.py)."""
+"""The kernels on the GPU by `make test-gpu`, else on the CPU through Triton's interpreter (see tests/conftest.py)."""
 
 import inspect
 import itertools
-import os
 import runpy
 import sys
 
@@ -12,11 +11,13 @@ import torch.nn.functional as F
 
 from modeling_involvit import involution_triton
 
-pytestmark = pytest.mark.skipif(
-    not involution_triton.is_available()
-    or not (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"),
-    reason="needs Triton, and a GPU or its interpreter",
-)
+from .involution_reference import TRITON_KERNELS
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not involution_triton.is_available(), reason="needs Triton"),
+    pytest.mark.usefixtures("one_tile"),
+]
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-2}
@@ -171,11 +172,32 @@ def test_the_values_of_two_runs_are_the_same():
 def test_every_tile_gives_the_same_values(monkeypatch):
     """The tuner may choose any of them; here each runs, whatever it costs."""
     tensors = [t.to(DEVICE) for t in random_inputs(1, 32, 9, 10, 2, 3, 1, torch.float32)]
-    kernels = [getattr(involution_triton, f"_{name}_kernel") for name in ("forward", "grad_x", "grad_weight")]
     for config, layout in itertools.product(involution_triton._CONFIGS, (torch.Tensor.contiguous, channels_last)):
-        for kernel in kernels:
+        for kernel in TRITON_KERNELS:
             monkeypatch.setattr(kernel, "configs", [config])
         check(*map(layout, tensors), 1)
+
+
+def tuned_for(monkeypatch, kernel, *shape, layout=torch.Tensor.contiguous):
+    """What the tuner is told of tensors of a shape: the arguments of its key, by name."""
+    told = []
+
+    class Launched:
+        def __getitem__(self, grid):
+            return lambda *args, **constants: told.append({**dict(zip(kernel.arg_names, args)), **constants})  # noqa: B905
+
+    _, x, weight = (layout(t) for t in random_inputs(*shape, torch.float32))
+    monkeypatch.setattr(involution_triton, "_forward_kernel", Launched())
+    involution_triton.forward(x, weight, shape[-1])
+    return [told[0][name] for name in kernel.keys]
+
+
+def test_the_smaller_last_batch_of_an_epoch_is_not_tuned_for(monkeypatch):
+    kernel = involution_triton._forward_kernel
+    full = tuned_for(monkeypatch, kernel, 64, 32, 8, 8, 2, 3, 1)
+    assert all(tuned_for(monkeypatch, kernel, batch, 32, 8, 8, 2, 3, 1) == full for batch in (1, 7, 33))
+    assert tuned_for(monkeypatch, kernel, 64, 32, 16, 16, 2, 3, 1) != full
+    assert tuned_for(monkeypatch, kernel, 64, 32, 8, 8, 2, 3, 1, layout=channels_last) != full
 
 
 @pytest.mark.parametrize("far", [0, 1, 2], ids=["grad", "x", "weight"])

@@ -1,12 +1,13 @@
 import shutil
 import signal
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
 import pytest
 import torch
 
-from involvit.training.loaders import build_loaders, data_fingerprint, load_faces
+from involvit.training.loaders import build_loaders, data_fingerprint, load_faces, naming_full_shared_memory
 from involvit.training.recipe import Recipe
 
 
@@ -32,7 +33,7 @@ def test_no_batch_after_others_has_one_image_on_which_batch_norm_fails(images, b
 class IgnoresCtrlC:
     """A processor that says whether the process it works in ignores Ctrl-C."""
 
-    size = resample = None
+    size, resample = SimpleNamespace(height=1, width=1), None
 
     def process_image(self, image):
         return image
@@ -48,6 +49,28 @@ def test_workers_leave_ctrl_c_to_the_process_that_they_work_for():
     loader = train_loader([0], IgnoresCtrlC(), torch.Generator(), batch_size=1, num_workers=1)
     assert [batch["pixel_values"].tolist() for batch in loader] == [[True]]
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+NO_ROOM = r"shared memory \(/dev/shm\) has no room .* set fewer num_workers, or 0, or make it larger"
+
+
+def test_without_room_in_the_shared_memory_workers_are_refused_before_training(monkeypatch):
+    def fail(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", fail)
+    with pytest.raises(OSError, match=NO_ROOM):
+        train_loader([0], IgnoresCtrlC(), torch.Generator(), num_workers=1)
+    train_loader([0], IgnoresCtrlC(), torch.Generator(), num_workers=0)
+
+
+def test_a_worker_that_is_killed_for_want_of_shared_memory_is_explained():
+    killed = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
+    killed += "dataloader's workers are out of shared memory."
+    with pytest.raises(OSError, match=NO_ROOM), naming_full_shared_memory():
+        raise RuntimeError(killed)
+    with pytest.raises(RuntimeError, match="out of memory"), naming_full_shared_memory():
+        raise RuntimeError("CUDA out of memory")
 
 
 def test_the_fingerprint_of_data_is_that_of_its_images_and_labels_wherever_they_lie(faces, voted_faces, tmp_path):

@@ -12,6 +12,7 @@ from transformers import pipeline
 
 from dataset_script import LABELS
 from involvit.training.build_model import build_config, build_model
+from involvit.training.machine import has_bfloat16
 from involvit.training.recipe import Recipe
 from modeling_involvit import InvolViTForImageClassification
 
@@ -259,8 +260,12 @@ def test_clipping_to_a_norm_far_below_what_adam_divides_by_all_but_stops_the_wei
 
 @pytest.mark.parametrize(
     "precision",
-    ["bf16", pytest.param("fp16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+    [
+        pytest.param("bf16", marks=pytest.mark.skipif(not has_bfloat16("cpu"), reason="needs instructions for it")),
+        pytest.param("fp16", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+    ],
 )
+@pytest.mark.gpu
 def test_mixed_precision_trains_close_to_float32(run, tmp_path, precision):
     plain, _ = run(tmp_path / "plain")
     mixed, weights = run(tmp_path / "mixed", mixed_precision=precision)

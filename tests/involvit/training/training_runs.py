@@ -31,6 +31,7 @@ RECIPE = {
     "gradient_accumulation_steps": 2,
     "learning_rate": 1e-3,
     "num_workers": 0,
+    "mixed_precision": "no",
     "report_to": "none",
     "augmentation": [{"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 0.5}}],
 }
