@@ -1,12 +1,13 @@
 """A trained model as one ONNX file that runs without torch: any batch size, in float32 or in int8.
 
 - all operators are standard ones: `modeling_involvit` writes its own out wherever it is exported
-- BatchNorm and weight standardisation are folded into the weights
+- BatchNorm and weight standardisation are folded into the weights (`fold_for_inference`)
 - the metadata carries labels and preprocessing
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 import json
@@ -29,6 +30,7 @@ from transformers.utils import ModelOutput
 from dataset_script.fer_dataset import RENDERED, load_fer_dataset
 from dataset_script.labels import LABELS
 from dataset_script.rendered.rendered_faces import LARGEST, SMALLEST, rendered_faces
+from modeling_involvit import fold_for_inference
 
 from ..files import expand_user, whole_file
 from ..pixels import to_rgb
@@ -144,7 +146,7 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
     import onnx_ir.passes.common
     from onnxscript import optimizer
 
-    of_logits = nn.Sequential(OrderedDict(network=network, logits=_Logits())).eval()
+    of_logits = nn.Sequential(OrderedDict(network=_folded(network), logits=_Logits())).eval()
     example, dynamic_batch = torch.zeros(2, 3, image_size, image_size), ({0: torch.export.Dim.DYNAMIC},)
     try:
         with torch.no_grad():
@@ -167,6 +169,15 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
     exported = translated.model_proto
     _check(model, exported, network, image_size)
     return exported
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """Returns a folded copy of an InvolViT network, as the Predictor computes by; others as they are."""
+    if network.config.model_type != "involvit":
+        return network
+    folded = copy.deepcopy(network)
+    fold_for_inference(folded)
+    return folded
 
 
 def _run(exported: ModelProto, batches: Iterable[np.ndarray]) -> list[np.ndarray]:

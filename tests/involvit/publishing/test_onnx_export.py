@@ -13,6 +13,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from dataset_script.rendered.rendered_faces import rendered_faces
 from involvit.prediction.onnx_classifier import OnnxClassifier
+from involvit.prediction.torch_classifier import TorchClassifier
 from involvit.publishing import onnx_export
 from involvit.publishing.onnx_export import export_onnx
 from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
@@ -92,6 +93,18 @@ def test_norms_and_standardised_weights_are_folded(exported):
             assert node.input[1] in weights
         if node.op_type == "BatchNormalization":
             assert made_by[node.input[0]] != "Conv"
+
+
+def test_the_file_and_the_classifier_are_folded_and_compute_what_the_model_does(involvit, exported):
+    folder, model = involvit
+    pixel_values = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    expected = logits_of(model, pixel_values)
+    classifier = TorchClassifier(folder)
+    assert classifier.network.is_folded
+    for logits in (run(exported, pixel_values), logits_of(classifier.network, pixel_values)):
+        np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)
+    copied = onnx_export._folded(model)
+    assert copied.is_folded and not hasattr(model, "is_folded")  # by which the file is checked
 
 
 def test_metadata_is_json_of_the_configuration(exported):

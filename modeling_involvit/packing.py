@@ -1,0 +1,86 @@
+"""Layers whose weights lie in the order in which oneDNN reads them.
+
+torch puts a convolution's weights into that order at each call, and multiplies matrices with MKL, which leaves half of
+an AMD processor unused (benchmarks/LOG.md). The operators that take ordered weights are those of Inductor's freezing.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from timm.layers import Conv2dSame
+from timm.layers.padding import pad_same
+from torch import Tensor, nn
+
+# Of a convolution's input. Below it torch itself leaves oneDNN alone, whose calls would cost more than they save.
+MIN_NUMBERS = 20480
+
+
+def is_available() -> bool:
+    """Returns whether torch has the operators, on the processors on which they were tried."""
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    return is_x86 and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+class _Packed:
+    """A layer with a second copy of its weight, ordered at first use; no buffer, as it cannot be moved or saved.
+
+    What oneDNN does not compute, or not with gradients, is left to the layer's own forward pass.
+    """
+
+    ordered_weight: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's function."""
+        is_plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if is_plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and self._gains(x):
+            return self._forward_ordered(x)
+        return super().forward(x)
+
+    def _gains(self, x: Tensor) -> bool:
+        return True
+
+    def __getstate__(self) -> dict:  # for copies as well
+        return {**self.__dict__, "ordered_weight": None}
+
+
+class PackedLinear(_Packed, nn.Linear):
+    """A linear layer by oneDNN."""
+
+    def _forward_ordered(self, x: Tensor) -> Tensor:
+        if self.ordered_weight is None:
+            num_rows = x.numel() // x.shape[-1]
+            self.ordered_weight = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), num_rows)
+        return torch.ops.mkldnn._linear_pointwise(x, self.ordered_weight, self.bias, "none", [], "")
+
+
+class PackedConv2d(_Packed, nn.Conv2d):
+    """A convolution by oneDNN."""
+
+    def _gains(self, x: Tensor) -> bool:
+        return x.numel() > MIN_NUMBERS
+
+    def _forward_ordered(self, x: Tensor) -> Tensor:
+        sizes = self.padding, self.stride, self.dilation, self.groups
+        if self.ordered_weight is None:
+            weight = self.weight.detach().contiguous(memory_format=torch.channels_last)
+            self.ordered_weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *sizes, list(x.shape))
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        return convolve(x, self.ordered_weight, self.bias, *sizes, "none", [], "")
+
+
+class PackedConv2dSame(PackedConv2d, Conv2dSame):
+    """timm's convolution, whose padding depends on the input's size."""
+
+    def _forward_ordered(self, x: Tensor) -> Tensor:
+        return super()._forward_ordered(pad_same(x, self.kernel_size, self.stride, self.dilation))
+
+
+PACKED = {nn.Linear: PackedLinear, nn.Conv2d: PackedConv2d, Conv2dSame: PackedConv2dSame}
+
+
+def pack_weights(module: nn.Module) -> None:
+    """Makes linear layers and 2-d convolutions packed ones, in place; names and weights stay."""
+    for layer in module.modules():
+        layer.__class__ = PACKED.get(type(layer), type(layer))

@@ -1,0 +1,74 @@
+import copy
+
+import pytest
+import torch
+from timm.layers import Conv2dSame
+from torch import nn
+
+from modeling_involvit import packing
+from modeling_involvit.packing import MIN_NUMBERS, pack_weights
+
+pytestmark = pytest.mark.skipif(not packing.is_available(), reason="needs oneDNN on x86")
+
+
+def packed_copy(layer):
+    packed = copy.deepcopy(layer)
+    pack_weights(packed)
+    return packed
+
+
+LARGE, SMALL = (2, 16, 33, 40), (1, 16, 9, 9)  # above and below MIN_NUMBERS
+LAYERS = {
+    "linear": (lambda: nn.Linear(16, 24), [(2, 7, 16), (5, 16)]),
+    "linear without bias": (lambda: nn.Linear(16, 24, bias=False), [(3, 16)]),
+    "convolution": (lambda: nn.Conv2d(16, 24, 3, stride=2, padding=1), [LARGE, SMALL]),
+    "1x1": (lambda: nn.Conv2d(16, 24, 1, bias=False), [LARGE, SMALL]),
+    "groups": (lambda: nn.Conv2d(16, 24, 3, dilation=2, groups=4), [LARGE]),
+    "same": (lambda: Conv2dSame(16, 24, 3, stride=2), [LARGE, (4, *LARGE[1:]), SMALL]),
+}
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_packed_layer_is_the_same_function(name, memory_format):
+    make, shapes = LAYERS[name]
+    torch.manual_seed(0)
+    layer = make()
+    packed, exact = packed_copy(layer), copy.deepcopy(layer).double()
+    for shape in shapes:
+        x = torch.randn(shape)
+        x = x.contiguous(memory_format=memory_format) if x.ndim == 4 else x
+        with torch.inference_mode():
+            torch.testing.assert_close(packed(x), exact(x.double()).float(), rtol=1e-5, atol=1e-5)
+        is_ordered = len(shape) < 4 or x.numel() > MIN_NUMBERS
+        assert (packed.ordered_weight is not None) == is_ordered or shape == SMALL
+
+
+def test_with_gradients_in_half_precision_and_under_autocast_the_layer_itself_computes():
+    packed = packed_copy(nn.Linear(4, 3))
+    x = torch.randn(2, 4, requires_grad=True)
+    (gradient,) = torch.autograd.grad(packed(x).sum(), x)
+    torch.testing.assert_close(gradient, packed.weight.sum(dim=0).expand(2, 4))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert packed(x).dtype == torch.bfloat16
+    with torch.no_grad():
+        assert packed.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
+    assert packed.ordered_weight is None
+
+
+def test_a_copy_shares_nothing_that_was_ordered():
+    packed = packed_copy(nn.Linear(4, 3))
+    with torch.inference_mode():
+        expected = packed(torch.ones(1, 4))
+        copied = copy.deepcopy(packed)
+        assert copied.ordered_weight is None
+        assert torch.equal(copied(torch.ones(1, 4)), expected)
+
+
+def test_linear_layers_and_convolutions_are_packed_and_keep_their_names():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), Conv2dSame(2, 2, 1))
+    names = list(model.state_dict())
+    pack_weights(model)
+    assert list(model.state_dict()) == names
+    kinds = [type(module).__name__ for module in model.modules()]
+    assert kinds == ["Sequential", "PackedConv2d", "Sequential", "ReLU", "PackedLinear", "PackedConv2dSame"]
