@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import hashlib
 import lzma
 import os
@@ -22,13 +20,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 from involvit.files import is_ignored, natural_key
+from involvit.tars import DECOMPRESSORS, naming_tar_damage, tar_members
 
 from .bad_input import MAX_FILE_BYTES, BadInput
 from .csv_files import SUFFIXES, csv_header, csv_rows
 
 _Opener = Callable[[], BinaryIO]
 _Entry = tuple[str, bool, bool, _Opener]  # name, whether it is a folder, whether it is a link or device
-_DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 # RuntimeError: encrypted, or packed by a method it does not know
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, csv.Error, EOFError, RuntimeError, OSError)
@@ -86,8 +84,8 @@ class FileTree:
 def open_file_tree(root: Path, bad: BadInput) -> FileTree:
     """Lists a folder, zip or tar (also gzip, bzip2 or xz compressed), or a csv on its own.
 
-    Hidden files and what operating systems leave behind are passed over. Links in an archive and entries that lead out
-    of it (`../x`, `/x`) go to `bad` and are not part of the tree.
+    Hidden files and what operating systems leave behind are passed over. Links in an archive, entries that lead out of
+    it (`../x`, `/x`) and a second one of the same name go to `bad` and are not part of the tree.
 
     Returns:
         The same for the same content, whatever the order on disk.
@@ -104,7 +102,7 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
             raise ValueError(f"{root} is a pipe or device; give a folder, zip, tar or csv.")
         elif zipfile.is_zipfile(root):
             _add_entries(tree, _zip_entries(root), bad)
-        elif tarfile.is_tarfile(root):
+        elif _is_tar(root):
             _add_entries(tree, _tar_entries(root), bad)
         elif root.suffix.lower() in SUFFIXES:
             tree.files[root.name] = partial(root.open, "rb")
@@ -159,20 +157,26 @@ def _zip_entries(root: Path) -> Iterator[_Entry]:
         yield info.filename, info.is_dir(), stat.S_ISLNK(info.external_attr >> 16), partial(archive.open, info)
 
 
+def _is_tar(root: Path) -> bool:
+    with naming_tar_damage():
+        return tarfile.is_tarfile(root)
+
+
 def _tar_entries(root: Path) -> Iterator[_Entry]:
     file = root.open("rb")
     start = file.read(6)
     file.seek(0)
-    if decompress := next((opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)), None):
+    if decompress := next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), None):
         # Entries are read in the order of their names; going back in a compressed stream would decompress it anew.
         with file, decompress(file) as stream:
             file = tempfile.TemporaryFile()  # noqa: SIM115
             shutil.copyfileobj(stream, file, 2**20)
         file.seek(0)
-    archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
-    for member in archive:
-        is_link = not (member.isfile() or member.isdir())
-        yield member.name, member.isdir(), is_link, partial(archive.extractfile, member)
+    with naming_tar_damage():
+        archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+        for member in tar_members(archive):
+            is_link = not (member.isfile() or member.isdir())
+            yield member.name, member.isdir(), is_link, partial(archive.extractfile, member)
 
 
 def _add_entries(tree: FileTree, entries: Iterable[_Entry], bad: BadInput) -> None:
@@ -188,5 +192,7 @@ def _add_entries(tree: FileTree, entries: Iterable[_Entry], bad: BadInput) -> No
             bad.add(raw_name, "is a link or device, which is never followed in an archive")
         elif is_folder:
             tree.folders.add(name)
+        elif name in tree.files:
+            bad.add(raw_name, "has the name of an earlier entry")
         else:
             tree.files[name] = opener

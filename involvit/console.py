@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import linecache
 import os
+import re
 import sys
-from collections.abc import Callable
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from .files import expand_user
 from .names import shown
 
 DONE, FAULT, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+_PACKAGES = {"dataset_script", "involvit", "modeling_involvit"}  # whose complaints say what to do themselves
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,6 +47,12 @@ def one_line(error: object) -> str:
     """Returns the text of an error on one line, see `shown`; of one of a loader's worker, without its traceback."""
     text = str(error).strip()
     return shown(" ".join((text.splitlines()[-1] if "Traceback (most" in text else text).split()))
+
+
+def show_warnings_briefly() -> None:
+    """Has Python show the first line of a warning, and not where in a library it arose; INVOLVIT_DEBUG keeps all."""
+    if not os.environ.get("INVOLVIT_DEBUG"):
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {shown(f'{message} '.splitlines()[0].strip())}\n"
 
 
 def run_command(command: Callable[[], int], interrupted: str = "interrupted") -> int:
@@ -80,10 +92,11 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
         if isinstance(error, OSError) and error.errno and error.filename is None and not _takes_output():
             print(f"error: the output (stdout) cannot be written: {error.strerror}", file=sys.stderr)
             return MISTAKE
-        if isinstance(error, ValueError | OSError | ImportError):
-            print(f"error: {one_line(error)}{_cache_advice(error)}", file=sys.stderr)
+        text, advice = one_line(error), _cache_advice(error) or _environment_advice(error)
+        if isinstance(error, ValueError | OSError | ImportError) or advice:
+            print(f"error: {text}{advice}", file=sys.stderr)
             return MISTAKE
-        text = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
         print(f"error: {text} (INVOLVIT_DEBUG=1 shows where)", file=sys.stderr)
         return FAULT
 
@@ -104,11 +117,14 @@ def _takes_output() -> bool:
 
 def _cache_advice(error: BaseException | None) -> str:
     """Returns what to do where Hugging Face's libraries cannot use the folder of their cache."""
-    while error is not None and not (isinstance(error, OSError) and isinstance(error.filename, str)):
-        error = error.__cause__
+    about_files = (link for link in _chain(error) if isinstance(link, OSError) and isinstance(link.filename, str))
+    error = next(about_files, None)
     if error is None or isinstance(error, FileNotFoundError):
         return ""
-    from huggingface_hub.constants import HF_HOME
+    try:
+        from huggingface_hub.constants import HF_HOME
+    except ValueError:  # which may come of a variable that it cannot read
+        return ""
 
     path = Path(error.filename).absolute()
     settings = {name: value for name, value in os.environ.items() if name.startswith("HF_") and name.endswith("_CACHE")}
@@ -117,6 +133,47 @@ def _cache_advice(error: BaseException | None) -> str:
         if path.is_relative_to(cache) or cache.is_relative_to(path):
             return f"; set {name}, now {shown(cache)}, to a folder that you can write to"
     return ""
+
+
+def _environment_advice(error: BaseException | None) -> str:
+    """Returns what to do where a library could not use an environment variable: it seldom says which one.
+
+    It is one that the failing lines read, or else one whose value the library's complaint quotes.
+    """
+    names: list[str] = []
+    for link in _chain(error):
+        frames = list(traceback.walk_tb(link.__traceback__))
+        if frames and frames[-1][0].f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES:
+            read = set(re.findall(r"\w+", "".join(line for line in _failing_lines(frames) if "env" in line)))
+            # An error of the system quotes the file that it is about.
+            text = "" if isinstance(link, OSError) else str(link).casefold()
+            names += [name for name in os.environ if name in read] or [
+                name for name, value in os.environ.items() if _is_quoted(value, text)
+            ]
+    return f"; correct or unset the environment variable {' or '.join(dict.fromkeys(names))}" if names else ""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and what led to it, as a traceback would show them; such a chain can lead back to itself."""
+    seen = []
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _failing_lines(frames: Sequence[tuple[FrameType, int]]) -> Iterator[str]:
+    """Gives the line at which each frame stopped; of the two innermost functions all before it too."""
+    for outwards, (frame, number) in enumerate(reversed(frames)):
+        code = frame.f_code
+        first = code.co_firstlineno if outwards < 2 and code.co_name != "<module>" else number
+        yield from (linecache.getline(code.co_filename, line) for line in range(first, number + 1))
+
+
+def _is_quoted(value: str, text: str) -> bool:
+    """Returns whether a text quotes a value: no number or path, as those of the shell's own variables are."""
+    is_own = not value or value.isdecimal() or os.sep in value or value in sys.argv
+    return not is_own and any(f"{mark}{value.casefold()}{mark}" in text for mark in "'\"`")
 
 
 def _has_working_folder() -> bool:

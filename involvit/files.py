@@ -44,9 +44,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: If `path` is a link that leads back to itself.
+        IsADirectoryError: If it is a folder.
+        PermissionError: If its folder cannot be written to.
     """
     target = _target(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but is to be a file; move it away, or name another file")
     target.parent.mkdir(parents=True, exist_ok=True)
+    _check_is_writable(target.parent)
     beside = target.with_name(f".unfinished_{path.name}")  # one that was killed is replaced by the next
     try:
         with naming(path):
@@ -54,6 +59,11 @@ def whole_file(path: Path) -> Iterator[Path]:
             beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _check_is_writable(folder: Path) -> None:
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} cannot be written to; name another folder")
 
 
 @contextmanager
@@ -75,11 +85,15 @@ def locked(lock: Path, refusal: str) -> Iterator[None]:
         ValueError: With the text `refusal`, if another process holds it.
         OSError: If the file cannot be written.
     """
+    _check_is_writable(lock.parent)
     held = FileLock(lock)
     try:
         held.acquire(blocking=False)
     except Timeout:
         raise ValueError(refusal) from None
+    except OSError as error:
+        reason = f"{lock} cannot be opened for writing ({error.strerror})"
+        raise OSError(f"{reason}; if no command of another user is at work there, remove it") from error
     try:
         yield
     finally:

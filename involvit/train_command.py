@@ -13,9 +13,10 @@ from huggingface_hub.errors import StrictDataclassError
 from .console import DONE, FAULT, INTERRUPTED, MISTAKE, one_line
 from .launcher import was_launched
 from .publishing.finished_run import report_run
-from .publishing.hub import find_token, push_folder
+from .publishing.hub import check_push, push_folder
 from .publishing.model_card import write_model_card
 from .training.accelerator import build_accelerator
+from .training.loaders import naming_full_shared_memory
 from .training.loop import Run
 from .training.recipe import parse_recipe
 from .training.run_folder import hold_run_folder
@@ -38,14 +39,14 @@ def train_by_recipe(words: Sequence[str]) -> int:
     was_launched()  # removes what a launcher left over, before accelerate reads it
     end_with_study()
     try:
-        with contextlib.ExitStack() as until_the_end:
+        with naming_full_shared_memory(), contextlib.ExitStack() as until_the_end:
             with _said_once():
                 recipe = parse_recipe(words)
                 accelerator = build_accelerator(recipe)
                 is_finished = until_the_end.enter_context(hold_run_folder(recipe, accelerator))
                 pushes = recipe.push_to_hub and accelerator.is_main_process
                 if pushes:
-                    find_token()  # before the hours of training, not after
+                    check_push(recipe.hub_model_id)  # before the hours of training, not after
                 run = None if is_finished else Run(recipe, accelerator)
             if run is None:
                 report = f"{recipe.output_dir} holds a finished run, see its report.json"

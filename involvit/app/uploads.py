@@ -28,6 +28,7 @@ from ..prediction.file_kinds import (
     begins_as_video,
     first_bytes,
     is_heic,
+    is_shard,
 )
 from ..prediction.images import open_video
 from ..prediction.images import scaled as scaled_by
@@ -83,7 +84,7 @@ def read_photo(path: str | Path, name: str | None = None) -> np.ndarray:
         message = f"{name} has more than {MAX_PIXELS // 10**6} megapixels. Please make it smaller and try again."
         raise UploadError(message) from error
     except UnidentifiedImageError as error:
-        raise UploadError(_no_photo(head, name)) from error
+        raise UploadError(_no_photo(path, head, name)) from error
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise UploadError(
             f"{name} cannot be read: it is damaged or of an unusual kind. Please save it as JPEG or PNG and try again."
@@ -201,13 +202,15 @@ def _check_content(path: Path, name: str) -> bytes:
     raise UploadError(f"{name} is empty or did not arrive. Please choose it again, or another file.")
 
 
-def _no_photo(head: bytes, name: str) -> str:
+def _no_photo(path: Path, head: bytes, name: str) -> str:
     if is_heic(head):
         return f"{name} is a HEIC photo, which cannot be read here. Please save it as JPEG and choose that."
     if b"<svg" in head.lower():
         return f"{name} is a drawing (SVG), not a photo. Please save it as PNG and choose that."
     if begins_as_video(head) or Path(name).suffix.lower() in VIDEO_SUFFIXES:
         return f"{name} is a video. Please choose a photo, or open it under Video."
+    if is_shard(path):
+        return f"{name} is an archive that is not opened here. Please unpack it, or make a zip file, and choose that."
     return f"{name} is not a photo that can be read. Please choose a JPEG or PNG file."
 
 

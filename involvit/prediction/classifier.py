@@ -26,6 +26,14 @@ class Classifier(Protocol):
     image_size: int
     name: str
 
+    def preprocess(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Resizes and normalises as the model's image processor does.
+
+        Returns:
+            `pixel_values`, float32 [N, 3, height, width].
+        """
+        ...
+
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Classifies a batch of RGB images, uint8 [H, W, 3], whose sizes may differ.
 
@@ -102,9 +110,14 @@ def _try_out(classifier: Classifier, model: str | Path) -> None:
     """Raises ValueError, which names the model, if it does not take images of any size, or answers something else."""
     images = [np.full((height, width, 3), 128, np.uint8) for height, width in ((40, 40), (24, 48))]
     try:
-        answers = classifier(images)
+        pixel_values, answers = classifier.preprocess(images), classifier(images)
     except Exception as error:
         raise ValueError(f"{model} cannot classify images, its settings do not fit it: {reason_of(error)}") from error
+    if not np.isfinite(pixel_values).all():
+        settings = "image_mean, image_std (which may not be 0) or rescale_factor"
+        raise ValueError(
+            f"{model} makes pixels that are not finite: correct {settings} in its preprocessor_config.json"
+        )
     if answers.shape != (2, len(classifier.labels)):
         given = f"{len(classifier.labels)} labels, but answers {list(answers.shape[1:])} values an image"
         raise ValueError(f"{model} has {given}; correct its labels, or export it again")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-import zlib
+import tarfile
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ..files import IMAGE_FORMATS
+from ..tars import DECOMPRESSORS, naming_tar_damage
 
 HEAD_BYTES = 4096  # what a reader of the first bytes gets
 EMPTY = "is empty (0 bytes); replace or remove it"
@@ -23,7 +24,7 @@ IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items
 IMAGE_SUFFIXES |= {".heic", ".heif"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 AUDIO_SUFFIXES = {".m4a", ".mka", ".weba", ".wma"}  # begin as videos do
-SHARD_SUFFIXES = (".parquet", ".tar", ".tar.gz", ".tgz")
+SHARD_SUFFIXES = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 TIFF_SUFFIXES = {".tif", ".tiff", ""}  # raw photos of cameras begin so too, and what Pillow sees in them is a preview
 
 # FFmpeg goes by content too, but what it takes for a video can be a text that names other files on the disk (ffconcat,
@@ -102,11 +103,13 @@ def begins_as_parquet(head: bytes) -> bool:
     return head.startswith(b"PAR1")
 
 
-def begins_as_tar(head: bytes) -> bool:
-    """Returns whether a file that begins so is a tar, gzipped or not."""
-    if head.startswith(b"\x1f\x8b"):
-        with suppress(zlib.error):
-            head = zlib.decompressobj(wbits=31).decompress(head, 512)
+def is_tar(path: str | PurePath) -> bool:
+    """Returns whether the content of a file is a tar, compressed or not."""
+    head = first_bytes(path)
+    for magic, decompress in DECOMPRESSORS.items():
+        if head.startswith(magic):
+            with suppress(OSError, tarfile.ReadError), naming_tar_damage(), open_regular(path) as file:
+                head = decompress(file).read(512)
     return head[257:262] == b"ustar"
 
 
@@ -119,7 +122,7 @@ def is_video(path: str | PurePath) -> bool:
 def is_parquet(path: str | PurePath) -> bool:
     """Returns whether a shard is Parquet; else it is a tar."""
     head = first_bytes(path)
-    return begins_as_parquet(head) or (PurePath(path).suffix.lower() == ".parquet" and not begins_as_tar(head))
+    return begins_as_parquet(head) or (PurePath(path).suffix.lower() == ".parquet" and not is_tar(path))
 
 
 def is_shard(path: str | PurePath) -> bool:
@@ -130,7 +133,7 @@ def is_shard(path: str | PurePath) -> bool:
     if PurePath(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return False
     head = first_bytes(path)
-    if begins_as_parquet(head) or begins_as_tar(head):
+    if begins_as_parquet(head) or is_tar(path):
         return True
     is_named_so = PurePath(path).name.lower().endswith(SHARD_SUFFIXES)
     return is_named_so and not begins_as_image(head, ".tif") and not begins_as_video(head)

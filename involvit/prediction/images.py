@@ -3,12 +3,14 @@ torch."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import io
 import logging
 import os
+import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +118,7 @@ def read_stored_image(image: StoredImage) -> np.ndarray:
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(f"{image.name} names a file: {error}") from error
     if image.data is None:
-        raise ValueError(f"{image.name} has no image of its own; put one there, or remove it")
+        raise ValueError(f"{image.name} {image.fault}")
     if begins_as_video(image.data[:HEAD_BYTES]):
         raise ValueError(f"{image.name} is a video; take it out of the shard, and name the file")
     return _decoded(io.BytesIO(image.data), image.name)
@@ -128,6 +130,8 @@ def _decoded(file: BinaryIO, name: str | Path, is_called_image: bool = True) -> 
     except UnidentifiedImageError:
         if file.seek(0, os.SEEK_END) == 0:
             raise ValueError(f"{name} {EMPTY}") from None
+        if not is_called_image and file.seek(0) == 0 and file.read(4) == b"PK\3\4":
+            raise ValueError(f"{name}: is a zip file; unpack it, and name the folder") from None
         if not is_called_image:
             raise ValueError(f"{name}: is neither an image nor a video of a known format; leave it out") from None
         advice = "convert it to JPEG or PNG, or remove it"
@@ -180,7 +184,10 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     if count == 0 and not is_whole:
         raise ValueError(f"{path}: cannot be read as a video, the file is cut off; copy it again or remove it")
     if count == 0:
-        raise ValueError(f"{path}: cannot be read as a video, or has no frames; convert it to MP4 (H.264) or remove it")
+        advice = "convert it to MP4 (H.264) or remove it"
+        if "OPENCV_FFMPEG_CAPTURE_OPTIONS" in os.environ:  # which OpenCV obeys without a word
+            advice = f"unset OPENCV_FFMPEG_CAPTURE_OPTIONS, or {advice}"
+        raise ValueError(f"{path}: cannot be read as a video, or has no frames; {advice}")
     if not is_whole:
         logger.warning("%s: the file is cut off; it was read as far as it goes, %d frames", shown(path), count)
 
@@ -210,41 +217,53 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
     for given in paths:
         if given == "":  # which `Path` would take for the working folder
             raise ValueError("a path is empty; give images, videos, folders of them or patterns")
-        path = Path(given)
+        path, mode = Path(given), 0
         errors: list[OSError] = []
         try:
-            path.stat()
-        except PermissionError:  # newer Pythons say that it is not there
-            raise
+            mode = path.stat().st_mode
+        except PermissionError:
+            if not glob.has_magic(str(path)):
+                raise
         except (OSError, ValueError):
             pass
-        if path.is_file():
+        if stat.S_ISREG(mode):
             found[path] = None
             continue
-        if path.is_dir():
+        if stat.S_ISDIR(mode):
             files = _files_below(path, errors.append)
-        elif path.exists():
+        elif mode:
             raise ValueError(f"{path} is a pipe or a device; write what it gives to a file, and name that")
         elif glob.has_magic(str(path)):
-            there = next(parent for parent in path.parents if parent.exists())
-            pattern = Path(glob.escape(str(there)), path.relative_to(there))
-            matches = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207 -- absolute patterns too
+            there = next(parent for parent in path.parents if os.access(parent, os.F_OK))
+            start, parts = Path(glob.escape(str(there))), path.relative_to(there).parts
+            matches = map(Path, glob.glob(str(start.joinpath(*parts)), recursive=True))  # noqa: PTH207 -- absolute too
             files = [
                 file
                 for match in matches
-                for file in (_files_below(match, errors.append) if match.is_dir() else [match])
+                for file in (_files_below(match, errors.append) if os.path.isdir(match) else [match])  # noqa: PTH112
             ]
+            errors += _denied(start, parts)
         else:
             raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
         files = [file for file in files if is_image_or_video(file) or has_images(file)]
         if errors and (onerror is None or not files):
             raise errors[0]
-        for error in errors:
+        for error in {error.filename: error for error in errors}.values():
             onerror(error)
         if not files:
             raise FileNotFoundError(f"{path}: no image and no video there; give JPEG, PNG or MP4 files, for example")
         found.update(dict.fromkeys(sorted(files, key=natural_key)))
     return list(found)
+
+
+def _denied(start: Path, parts: Sequence[str]) -> Iterator[OSError]:
+    """Yields an error for each folder on the way of a pattern that may not be searched: `glob` passes over them."""
+    for number, part in enumerate(parts):
+        needed = os.X_OK | (os.R_OK if glob.has_magic(part) else 0)
+        folders = os.path.join(start, *parts[:number], "")  # noqa: PTH118 -- it ends in a slash
+        for folder in glob.glob(folders, recursive=True):  # noqa: PTH207
+            if not os.access(folder, needed):
+                yield PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(Path(folder)))
 
 
 def _files_below(root: Path, onerror: Callable[[OSError], None]) -> Iterator[Path]:

@@ -69,7 +69,8 @@ class OnnxClassifier:
             self._resample = Image.Resampling[resample.upper()]
             # pixel * scale + shift = (pixel / 255 - mean) / std
             mean, std = (np.array(of_channels, np.float32).reshape(3, 1, 1) for of_channels in (mean, std))
-            self._scale, self._shift = 1 / (255 * std), -mean / std
+            with np.errstate(all="ignore"):  # refused below
+                self._scale, self._shift = 1 / (255 * std), -mean / std
             if not (self.image_size > 0 and np.isfinite([self._scale, self._shift]).all()):
                 raise ValueError(f"image_size is {self.image_size}, image_std {metadata['image_std']}")
         except Exception as error:

@@ -14,6 +14,7 @@ from .file_kinds import open_regular
 from .shards import DamagedShardError, StoredImage
 
 ROWS_AT_ONCE = 32  # they may be photos
+LONGEST_HASH_BYTES = 64  # the smallest PNG has 67
 BUFFER_BYTES = 2**20  # without it, a whole group of rows is read at once, and a file may be one group
 
 
@@ -53,10 +54,10 @@ def count_rows(path: Path) -> int:
         return file.metadata.num_rows
 
 
-def has_image_column(path: Path) -> bool:
-    """Returns whether a file has a column of images or several; raises DamagedShardError if it cannot be read."""
+def has_image_rows(path: Path) -> bool:
+    """Returns whether a file has rows and columns of images; raises DamagedShardError if it cannot be read."""
     with _opened(path) as file:
-        return bool(_image_columns(file.schema_arrow))
+        return bool(file.metadata.num_rows and _image_columns(file.schema_arrow))
 
 
 @contextmanager
@@ -76,15 +77,17 @@ def _image_column(schema: pa.Schema, path: Path) -> str:
         raise ValueError(f"{path}: {given}. Write one by `datasets.Image()`, or one of the bytes of image files")
     if len(columns) > 1:
         raise ValueError(f"{path}: has several columns of images, {', '.join(columns)}; write a copy with one of them")
+    if schema.names.count(columns[0]) > 1:
+        raise ValueError(f"{path}: has several columns named {columns[0]}; write a copy with names of their own")
     return columns[0]
 
 
 def _image_columns(schema: pa.Schema) -> list[str]:
-    """Returns the columns of `datasets.Image`; where there are none, those of plain bytes."""
+    """Returns the columns of `datasets.Image`; where there are none, those of bytes; else of bytes of one length."""
     features = {}
     with suppress(ValueError, KeyError, TypeError):
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    images, plain = [], []
+    images, plain, fixed = [], [], []
     for field in schema:
         declared = features.get(field.name) if isinstance(features, dict) else None
         kind = declared.get("_type") if isinstance(declared, dict) else None
@@ -93,11 +96,15 @@ def _image_columns(schema: pa.Schema) -> list[str]:
             if index >= 0 and _is_bytes(field.type.field(index).type):
                 images.append(field.name)
         elif _is_bytes(field.type):
-            plain.append(field.name)
-    return images or plain
+            (fixed if pa.types.is_fixed_size_binary(field.type) else plain).append(field.name)
+    return images or plain or fixed
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_bytes(kind.value_type)
+    if pa.types.is_fixed_size_binary(kind):
+        return kind.byte_width > LONGEST_HASH_BYTES
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
 

@@ -46,6 +46,8 @@ def whole_lines(journals: Iterable[BinaryIO]) -> Iterator[tuple[Line, _Rows]]:
                 content = json.loads(line)
             except ValueError:
                 break
+            except RecursionError:
+                content = None
             match content:
                 case {"rows": [{"file": str(file), "model": str(), "detector": str()}, *_] as rows}:
                     if file not in files:

@@ -42,7 +42,7 @@ class TableFile:
         while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
             try:
                 frame = self._typed(pd.DataFrame(some))
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError, OverflowError) as error:
                 reason = str(error).partition("\n")[0]
                 raise ValueError(
                     f"{self.path}.unfinished*.jsonl is no journal of predictions ({reason}); remove it"
@@ -67,7 +67,7 @@ class TableFile:
                     yield self._typed(rows)
             if is_empty:
                 raise ValueError("it is empty")
-        except (ValueError, TypeError, pa.ArrowException) as error:
+        except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{self.path} is not a table of predictions ({reason}); name another file") from error
 

@@ -20,6 +20,7 @@ million images only the names are in memory.
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import os
@@ -80,17 +81,31 @@ def check_results_path(path: Path) -> None:
     """Refuses a path that no table can be written to.
 
     Raises:
-        ValueError: If the suffix names no format, or the path is no file.
+        ValueError: If the suffix names no format, the name is too long, or the path is no file.
         FileNotFoundError: If its folder does not exist.
+        PermissionError: If it may not be read, to continue it.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: a table ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    try:
+        _journal(path, 999).exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise ValueError(f"{path}: the name is too long for its journal beside it; choose a shorter one") from None
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is a pipe or a device; name a file")
-    if not path.absolute().parent.is_dir():
+    if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.exists() and not os.access(path, os.R_OK):
+        raise PermissionError(f"{path} is there, and you may not read it (permission denied); name another file")
+
+
+def _journal(table: Path, process_index: int) -> Path:
+    number = f"-{process_index}" if process_index else ""
+    return table.with_name(f"{table.name}.unfinished{number}.jsonl")
 
 
 def hold_table(path: Path) -> AbstractContextManager[None]:
@@ -135,8 +150,7 @@ class ResultsFile:
         types = {**_BEFORE, **dict.fromkeys(labels, "float64"), **_AFTER}
         self._table = TableFile(path, types, required={*_BEFORE, *_AFTER})
         self._settings = {"model": model, "detector": detector}
-        number = f"-{process_index}" if process_index else ""
-        self._journal = path.with_name(f"{path.name}.unfinished{number}.jsonl")
+        self._journal = _journal(path, process_index)
         self._synced = 0.0
 
     def start(self) -> set[str]:

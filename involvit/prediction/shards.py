@@ -32,11 +32,13 @@ class StoredImage:
         name: Of the shard and of the row or member.
         data: The encoded image; of a video perhaps only the beginning. None if it is not in the shard.
         path: The file that a row names in place of data.
+        fault: Why there is no data, and what to do; reads on after the name.
     """
 
     name: str
     data: bytes | None = field(repr=False)
     path: str | None = None
+    fault: str = "has no image of its own; put one there, or remove it"
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,19 @@ def count_images(path: Path) -> int | None:
     Raises:
         ValueError: If it has no images, or several columns of them.
     """
+    number = None
     try:
         if is_parquet(path):
             from .parquet_images import count_rows
 
-            return count_rows(path)
-        if next(Shard(path).images(), None) is None:
-            raise ValueError(f"{path}: there are no images in it; name a tar of JPEG or PNG files, for example")
+            number = count_rows(path)
+        elif next(Shard(path).images(), None) is None:
+            number = 0
     except DamagedShardError:
         pass
-    return None
+    if number == 0:
+        raise ValueError(f"{path}: there are no images in it; leave it out, or name one that has some")
+    return number
 
 
 def has_images(path: Path) -> bool:
@@ -116,9 +121,9 @@ def has_images(path: Path) -> bool:
     try:
         if not is_parquet(path):
             return next(Shard(path).images(), None) is not None
-        from .parquet_images import has_image_column
+        from .parquet_images import has_image_rows
 
-        return has_image_column(path)
+        return has_image_rows(path)
     except DamagedShardError:
         return True
 

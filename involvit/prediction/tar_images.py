@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import lzma
+import posixpath
+import re
 import tarfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePosixPath
 
 from ..files import is_ignored
+from ..names import file_name
+from ..tars import naming_tar_damage, tar_members
 from .file_kinds import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, begins_as_image, begins_as_video, open_regular
 from .shards import DamagedShardError, StoredImage
 
 LARGEST_BYTES = 2**30  # of an image; a few bytes of a tar can claim any length
-_OF_ODD_HEADERS = (OverflowError, MemoryError, RecursionError)
+_WAY_OUT = re.compile(r"((.*[/\\])?\.\.[/\\]|[A-Za-z]:(?=[/\\])|[/\\])*", re.DOTALL)
 
 
 def tar_images(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[StoredImage]:
     """Yields the images, known by their names or else by their content, whose names are wanted.
 
-    Of a video only the beginning is read. Hidden members are passed over. A second image of one name is `NAME (2)`.
+    Of a video only the beginning is read, of a link nothing. Hidden members are passed over. `../x` and `/x` are named
+    `x`, and a second image of one name `NAME (2)`.
 
     Args:
         path: The file.
@@ -31,39 +34,50 @@ def tar_images(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[StoredI
     """
     seen: Counter[str] = Counter()
     try:
-        with open_regular(path) as file, tarfile.open(fileobj=file) as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # it would keep an account of each
-                if not _is_image_or_video(tar, member):
+        with naming_tar_damage(), open_regular(path) as file, tarfile.open(fileobj=file, encoding="utf-8") as tar:
+            for member in tar_members(tar):
+                name = _without_way_out(member.name)
+                if not _is_image_or_video(tar, member, name, seen):
                     continue
-                seen[member.name] += 1
-                name = f"{path}#{member.name}" + (f" ({n})" if (n := seen[member.name]) > 1 else "")
-                if is_wanted(name):
-                    yield StoredImage(name, _data(tar, member))
-            tar.fileobj.seek(tar.offset)
-            if any(tar.fileobj.read(tarfile.BLOCKSIZE)):  # the end would be zeros; the library stops without a word
-                raise tarfile.ReadError(f"what is at byte {tar.offset} is no header")
-    # The library does not look at what a header says: lengths and depths that cannot be end in errors of every kind.
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError, *_OF_ODD_HEADERS) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(":") or "a damaged header"
+                seen[name] += 1
+                while (number := seen[name]) > 1:
+                    name += f" ({number})"
+                    seen[name] += 1
+                if is_wanted(full_name := f"{path}#{name}"):
+                    yield _stored(tar, member, full_name)
+    except (OSError, tarfile.ReadError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DamagedShardError(f"{path}: cannot be read as a tar ({reason}); replace or remove it") from error
 
 
-def _is_image_or_video(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
-    if member.isdir() or is_ignored(member.name):
+def _without_way_out(name: str) -> str:
+    return file_name(name[_WAY_OUT.match(name).end() :])
+
+
+def _is_image_or_video(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, seen: Container[str]) -> bool:
+    if member.isdir() or is_ignored(name):
         return False
-    suffix = PurePosixPath(member.name).suffix.lower()
-    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:  # links too, which lead to an error: better than left out in silence
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return True
+    if member.issym():
+        return posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)) in seen
+    if member.islnk():
+        return _without_way_out(member.linkname) in seen
     if not member.isreg():
         return False
     head = tar.extractfile(member).read(HEAD_BYTES)
     return begins_as_image(head, suffix) or begins_as_video(head)
 
 
-def _data(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    if not member.isreg() or member.size > LARGEST_BYTES:
-        return None
+def _stored(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> StoredImage:
+    if member.issym() or member.islnk():
+        advice = "make the tar anew without links (tar --dereference --hard-dereference)"
+        return StoredImage(name, None, fault=f"is a link to {member.linkname}, and links are not followed; {advice}")
+    if not member.isreg():
+        return StoredImage(name, None)
+    if member.size > LARGEST_BYTES:
+        return StoredImage(name, None, fault=f"has {member.size:,} bytes, more than an image can have; remove it")
     file = tar.extractfile(member)
     head = file.read(HEAD_BYTES)
-    return head if begins_as_video(head) else head + file.read()
+    return StoredImage(name, head if begins_as_video(head) else head + file.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from collections.abc import Sequence
@@ -22,9 +23,11 @@ from modeling_involvit import InvolViTForImageClassification, InvolViTImageProce
 from ..files import expand_user
 from ..names import file_name
 from .classifier import check_labels
+from .file_kinds import first_bytes
 from .processes import processes
 
 HUB_TIMEOUT_S = 10.0
+MOST_CLASSES = 100_000
 
 
 class TorchClassifier:
@@ -72,11 +75,17 @@ class TorchClassifier:
         """Classifies a batch; see `Classifier`."""
         if not images:
             return np.empty((0, len(self.labels)), np.float32)
-        inputs = self.processor(list(images), return_tensors="pt", input_data_format="channels_last")
         device = self.network.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = self.network(inputs["pixel_values"].to(device)).logits
+            logits = self.network(self._pixel_values(images).to(device)).logits
         return logits.float().softmax(dim=1).cpu().numpy()
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Resizes and normalises; see `Classifier`."""
+        return self._pixel_values(images).numpy()
+
+    def _pixel_values(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        return self.processor(list(images), return_tensors="pt", input_data_format="channels_last")["pixel_values"]
 
 
 def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module, Any]:
@@ -95,7 +104,11 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     shows_progress = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of what takes a moment
     try:
-        if PreTrainedConfig.get_config_dict(source, **local)[0].get("model_type") == "involvit":
+        config = PreTrainedConfig.get_config_dict(source, **local)[0]
+        number = config.get("num_labels")
+        if isinstance(number, int) and number > MOST_CLASSES:  # the library would make a name for each
+            raise ValueError(f"num_labels is {number}")
+        if config.get("model_type") == "involvit":
             network_class, processor_class, options = InvolViTForImageClassification, InvolViTImageProcessor, {}
         else:
             network_class, processor_class = AutoModelForImageClassification, AutoImageProcessor
@@ -110,7 +123,7 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
         )
         processor = processor_class.from_pretrained(source, **local, **options)
     except Exception as error:  # files from anywhere: the library raises nearly anything on them
-        reason = shorten(str(error).partition("\n\n")[0], 300)
+        reason = shorten(str(error).partition("\n\n")[0] or type(error).__name__, 300)
         message = f"{model} cannot be loaded as an image classification model: {reason}"
         if not trust_remote_code and "trust_remote_code" in str(error):
             message = (
@@ -120,6 +133,8 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
             path for path in (folder, *folder.glob("*")) if path.exists() and not os.access(path, os.R_OK)
         ]:
             message = f"{model} cannot be loaded: you may not read {forbidden[0]} (permission denied)"
+        elif marked := [path for path in folder.glob("*.json") if _has_byte_order_mark(path)]:
+            message = f"{model} cannot be loaded: {marked[0]} begins with a byte order mark; save it as UTF-8 without"
         elif is_hub_id:
             message = (
                 f"{model!r} is not a folder here, and cannot be loaded from the Hub ({reason}). Without a network name "
@@ -138,8 +153,16 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     problem = network.config.problem_type
     if problem not in (None, "single_label_classification"):
         raise ValueError(f"{model} was trained for {problem}; name a model that chooses one of several classes")
-    check_labels(list(network.config.id2label.values()), model)
+    labels = network.config.id2label
+    if odd := sorted(set(labels) - set(range(len(labels)))):
+        raise ValueError(f"{model} has a class number {odd[0]} of {len(labels)}; count them from 0 in its config.json")
+    check_labels(list(labels.values()), model)
     return network, processor
+
+
+def _has_byte_order_mark(path: Path) -> bool:
+    """Returns whether a text begins as some editors on Windows write it."""
+    return first_bytes(path).startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
 def _is_reachable(model: str) -> bool:

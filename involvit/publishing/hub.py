@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 
 from ..training.public_recipe import public_recipe
 from .card_contents import FIGURES
-from .model_card import check_is_there, read_json, write_model_card
+from .model_card import check_is_there, model_card, read_json
 
 # What belongs to a model. Whatever else is in its folder, such as checkpoints and logs, stays there.
-_CONTENT = ("README.md", "config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx")
+_CONTENT = ("config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx", "report.json")
 _GET_TOKEN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 
 
@@ -30,10 +31,10 @@ class PushError(ValueError):
 def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> RepoUrl:
     """Creates a Hub repository where there is none, and uploads a model's folder to it in one commit.
 
-    The card is generated first, see `write_model_card`. Uploaded are weights, configurations, code, card, ONNX
-    files, figures and the report, without the folders of this machine that it names. The token is that of `find_token`.
-    A push that broke off is repeated by the same call, which does not send again what has arrived; one that changes
-    nothing makes no commit.
+    Uploaded are weights, configurations, code, ONNX files, figures, the report, without the folders of this machine
+    that it names, and the card, see `write_model_card`; in the folder nothing changes. The token is that of
+    `find_token`. A push that broke off is repeated by the same call, which does not send again what has arrived; one
+    that changes nothing makes no commit.
 
     Args:
         directory: A model's folder as `train.py` or `save_pretrained` writes it.
@@ -44,20 +45,15 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> R
         The address of the repository; its `repo_id` is the full name.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or a file of the model is missing.
+        OSError: If there is no such folder, or a file of the model is missing or cannot be read.
         PushError: If the name cannot be used, there is no token, the Hub refuses it, or the connection is lost.
         ValueError: If weights, config.json, report.json or an existing card cannot be used.
     """
     directory = Path(directory)
     _check_model(directory)
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError:
-        advice = "give OWNER/NAME of letters, digits, '-', '_' and '.'"
-        raise PushError(f"{repo_id!r} cannot name a repository: {advice}") from None
-    if is_offline_mode():
-        raise PushError(f"{repo_id} cannot be pushed in offline mode; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
-    token = find_token()
+    token = check_push(repo_id)
+    model_card(directory, repo_id)  # what is wrong with the files is found before a repository is made for them
+    additions = list(_additions(directory))
     api = HfApi(token=token)
     with one_line_errors(repo_id, token):
         url = api.create_repo(repo_id, private=private or None, exist_ok=True)
@@ -65,11 +61,29 @@ def push_folder(directory: str | Path, repo_id: str, private: bool = False) -> R
             advice = "make it private in its settings, or choose another name"
             raise PushError(f"{url.repo_id} exists and is public; {advice}")
         published = published_card(api, url.repo_id)
-    write_model_card(directory, url.repo_id, published)
+    card = str(model_card(directory, url.repo_id, published)).encode()
     with one_line_errors(repo_id, token):
         # `upload_folder` would split what takes it long into several commits.
-        api.create_commit(url.repo_id, _additions(directory), commit_message=f"Upload {url.repo_name}")
+        operations = [*additions, CommitOperationAdd("README.md", card)]
+        api.create_commit(url.repo_id, operations, commit_message=f"Upload {url.repo_name}")
     return url
+
+
+def check_push(repo_id: str) -> str:
+    """Returns the token of `find_token`, if a push to a repository of that name can be tried with it.
+
+    Raises:
+        PushError: If the name cannot be used, there is no token, or the libraries are to stay offline.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        advice = "give OWNER/NAME of letters, digits, '-', '_' and '.'"
+        raise PushError(f"{repo_id!r} cannot name a repository: {advice}") from None
+    token = find_token()
+    if is_offline_mode():
+        raise PushError(f"{repo_id} cannot be pushed in offline mode; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
+    return token
 
 
 def _check_model(directory: Path) -> None:
@@ -97,10 +111,18 @@ def find_token() -> str:
     """Returns the token that `huggingface_hub` finds: HF_TOKEN or that of its login.
 
     Raises:
-        PushError: If there is none, or it cannot be one.
+        PushError: If there is none, it cannot be one, or the file that holds it cannot be read.
     """
     with one_line_errors("the Hub", ""):
-        token = get_token()
+        try:
+            token = get_token()
+        except (OSError, UnicodeDecodeError) as error:
+            if isinstance(error, OSError) and error.filename is None:  # of the network, by which a token can come too
+                raise
+            path, reason = constants.HF_TOKEN_PATH, getattr(error, "strerror", None) or error
+            raise PushError(
+                f"{path}, the file of the token for the Hub, cannot be read ({reason}); {_GET_TOKEN}"
+            ) from None
     if token is None:
         raise PushError(f"there is no token for the Hub; {_GET_TOKEN}")
     if not re.fullmatch(r"[!-~]+", token):  # an HTTP library would quote it in its complaint
@@ -120,7 +142,7 @@ def published_card(api: HfApi, repo_id: str, repo_type: str = "model") -> str | 
 
 def _additions(directory: Path) -> Iterator[CommitOperationAdd]:
     for path in sorted(directory.iterdir()):
-        if path.is_file() and any(map(path.match, (*_CONTENT, "report.json", *FIGURES))):
+        if path.is_file() and any(map(path.match, (*_CONTENT, *FIGURES))):
             content: Path | bytes = path
             if path.name == "report.json":
                 report = read_json(path)
@@ -151,8 +173,9 @@ def _explain(error: BaseException, repo_id: str) -> str:
         chain.append(cause)
     answer = next((link for link in chain if isinstance(link, HfHubHTTPError)), None)
     if answer is None:
-        reason = str(chain[-1]) or type(chain[-1]).__name__
-        if isinstance(error, ValueError):
+        fault = next((link for link in chain if isinstance(link, OSError) and _is_local(link)), None)
+        reason = str(fault or chain[-1]) or type(chain[-1]).__name__
+        if isinstance(error, ValueError) or fault is not None:
             return f"{repo_id} was not pushed: {reason}"
         return (
             f"the connection to {constants.ENDPOINT} was lost or could not be made ({reason}); when the network is "
@@ -171,3 +194,8 @@ def _explain(error: BaseException, repo_id: str) -> str:
     if status == 429 or status >= 500:
         return f"{constants.ENDPOINT} is overloaded or out of order ({status}); run the same again later"
     return f"the Hub refuses the push to {repo_id} ({status}): {answer.server_message or answer}"
+
+
+def _is_local(error: OSError) -> bool:
+    """Returns whether an error is of this machine's files, not of the network: no folder for temporary ones, say."""
+    return error.filename is not None or error.errno in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EMFILE)

@@ -41,6 +41,15 @@ def write_model_card(directory: str | Path, repo_id: str | None = None, publishe
         FileNotFoundError: If there is no such folder, or no config.json in it.
         ValueError: If config.json, report.json or an existing card cannot be used; then the card is left as it was.
     """
+    path = Path(directory) / "README.md"
+    card = model_card(directory, repo_id, published)
+    with whole_file(path) as beside:
+        card.save(beside)
+    return path
+
+
+def model_card(directory: str | Path, repo_id: str | None = None, published: str | None = None) -> RepoCard:
+    """Returns the card that `write_model_card` writes."""
     directory = Path(directory)
     config = read_json(directory / "config.json")
     report = read_json(directory / "report.json") if (directory / "report.json").exists() else None
@@ -61,33 +70,31 @@ def write_model_card(directory: str | Path, repo_id: str | None = None, publishe
 
     # The folder's card comes last and wins; one that is all generated leaves the text to the one published.
     own = next((card for card in reversed(cards) if card.has_text), _HandWritten({}, f"\n# {name}\n\n", "\n"))
-    card = RepoCard.from_template(
+    return RepoCard.from_template(
         CardData(**_merge(metadata, [card.metadata for card in cards])),
         template_path=str(Path(__file__).with_name("model_card.md.jinja")),
         **{"before": own.before, "begin": BEGIN, "end": END, "after": own.after, **values},
     )
-    with whole_file(path) as beside:
-        card.save(beside)
-    return path
 
 
 def check_is_there(path: Path) -> None:
-    """Raises `FileNotFoundError` if a file of a model is not there."""
+    """Raises `FileNotFoundError` if a file of a model is not there, `PermissionError` if it may not be read."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; give a model's folder, as train.py or save_pretrained writes it")
+    path.open("rb").close()  # safetensors would say that it is not there
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object of a model's folder.
 
     Raises:
-        FileNotFoundError: See `check_is_there`.
+        OSError: See `check_is_there`.
         ValueError: If it is not a JSON object.
     """
     check_is_there(path)
     try:
         content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); restore or remove it") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} does not hold a JSON object; restore or remove it")

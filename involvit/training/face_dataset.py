@@ -33,10 +33,10 @@ class FaceDataset(Dataset):
 
     def __post_init__(self) -> None:
         self.faces = self.faces.select_columns(["image", self.target])
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers outlive an epoch
+        self.epoch = torch.zeros((), dtype=torch.int64)
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, from 0, in this process and its workers."""
+        """Sets the epoch, from 0, in this process; in its workers too if `epoch` is in shared memory."""
         self.epoch.fill_(epoch)
 
     def __len__(self) -> int:

@@ -33,7 +33,9 @@ def read_fields(path: Path, advice: str, needed: Collection[str] = ()) -> dict[s
             raise ValueError("it holds no fields")
         if missing := [name for name in needed if name not in content]:
             raise ValueError(f"it lacks {missing[0]}")
-    except (ValueError, yaml.YAMLError) as error:
+    except (IsADirectoryError, PermissionError) as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); {advice}") from error
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is damaged ({error}); {advice}") from error
     return content
 

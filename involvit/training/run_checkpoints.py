@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def save_checkpoint(
             older = checkpoint_folders(directory)
             unfinished.rename(directory / f"step_{step:08d}")
             for folder in older:
-                shutil.rmtree(folder)
+                folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
         accelerator.wait_for_everyone()
 
 
@@ -57,6 +58,7 @@ def load_newest_checkpoint(
         The progress that was saved, or None where there is no checkpoint.
 
     Raises:
+        NotADirectoryError: If `directory` is something else.
         ValueError: If it is damaged, or another number of processes wrote it: their batches and random states would
             not fit.
     """
@@ -75,8 +77,14 @@ def load_newest_checkpoint(
 
 
 def checkpoint_folders(directory: Path) -> list[Path]:
-    """Returns the whole checkpoints of a run, oldest first."""
-    return sorted(path for path in directory.glob(f"step_{8 * '[0-9]'}") if path.is_dir())
+    """Returns what has the name of a checkpoint, oldest first: all are whole, but for what happened to them since."""
+    if not directory.is_dir():
+        if directory.exists() or directory.is_symlink():
+            raise NotADirectoryError(
+                f"{directory} is not a folder; remove it to start anew, or restore the checkpoints"
+            )
+        return []
+    return sorted(path for path in directory.iterdir() if re.fullmatch("step_[0-9]{8}", path.name))
 
 
 def _check_is_whole(checkpoint: Path) -> None:
@@ -84,7 +92,9 @@ def _check_is_whole(checkpoint: Path) -> None:
         written = json.loads((checkpoint / _CHECKSUMS).read_text())
         found = _checksums(checkpoint)
         bad = [name for name in sorted({_PROGRESS, *written}) if found.get(name, 0) != written.get(name)]
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        bad = [_CHECKSUMS]
+    except (ValueError, TypeError, AttributeError, RecursionError):
         bad = [_CHECKSUMS]
     if bad:
         raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor
@@ -21,6 +22,7 @@ from .recipe import Recipe, changed_fields, write_recipe
 
 RECORD = "recipe.yaml"
 REPORT = "report.json"
+BEST = "best"
 _LOCK = ".lock"
 SECONDS_TO_APPEAR = 60  # network file systems remember for this long that a file was not there
 
@@ -130,6 +132,29 @@ def save_model(model: nn.Module, processor: InvolViTImageProcessor, directory: P
             processor.save_pretrained(beside)
             move_files(beside, directory)
     accelerator.wait_for_everyone()
+
+
+def check_best_model(folder: Path) -> None:
+    """Looks at the best model that a run has saved so far: in its folder `BEST`, from where the end moves it up.
+
+    Raises:
+        ValueError: If a file without which the run could not be measured at its end is missing or damaged.
+    """
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        best, moved = folder / BEST / name, folder / name
+        path = moved if moved.exists() and not best.exists() else best
+        advice = "it belongs to the best model so far; restore it, or train anew in another output_dir"
+        try:
+            path.open("rb").close()
+            if path.suffix == ".json":
+                read_fields(path, advice)
+            else:
+                with safe_open(path, framework="pt"):
+                    pass
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read ({error.strerror}); {advice}") from error
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}); {advice}") from error
 
 
 def move_files(source: Path, target: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import random
@@ -95,6 +96,47 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).touch()
     with pytest.raises(ValueError, match=r"udcff\.png' has a name that is not UTF-8"):
         open_file_tree(tmp_path, BadInput("root", "stop"))
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_tars_that_were_joined_are_read_to_the_last(write_source, kind):
+    first = write_source({"a/x.png": b"x"}, kind).read_bytes()
+    source = write_source({"b/y.png": b"y"}, kind)
+    source.write_bytes(first + source.read_bytes())
+    tree = open_file_tree(source, BadInput("source", "stop"))
+    assert {name: tree.read(name) for name in tree.files} == {"a/x.png": b"x", "b/y.png": b"y"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_tar_with_a_damaged_header_is_named(write_source, kind):
+    data = bytearray(write_source({"a/x.png": b"x", "a/y.png": b"y"}, "tar").read_bytes())
+    data[1024:1074] = 50 * b"\xff"  # of the second, where Python's library stops without an error
+    source = write_source({}, kind)
+    source.write_bytes(gzip.compress(data) if kind == "tar.gz" else data)
+    with pytest.raises(ValueError, match=r"source\.tar.* is truncated or damaged \(what is at byte 1024 is no header"):
+        open_file_tree(source, BadInput("source", "stop"))
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_tar_with_an_odd_header_is_named(tmp_path, at):
+    source = tmp_path / "source.tar"
+    with tarfile.open(source, "w") as archive:
+        for number in range(2):
+            member = tarfile.TarInfo(f"a/{number}.png")
+            member.pax_headers = {"GNU.sparse.size": "x"} if number == at else {}
+            archive.addfile(member)
+    with pytest.raises(ValueError, match=r"source\.tar is truncated or damaged \(invalid literal"):
+        open_file_tree(source, BadInput("source", "stop"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_second_entry_of_one_name_is_refused(write_source, kind):
+    source = write_source({"a/x.png": b"first", "a//x.png": b"second"}, kind)
+    with pytest.raises(ValueError, match=r"a//x\.png has the name of an earlier entry"):
+        open_file_tree(source, BadInput("source", "stop"))
+    bad = BadInput("source", "skip")
+    assert open_file_tree(source, bad).read("a/x.png") == b"first"
+    assert len(bad.left_out) == 1
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])

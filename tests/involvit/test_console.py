@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from involvit.console import Parser, path, positive, run_command
+from involvit.console import Parser, path, positive, run_command, show_warnings_briefly
 
 ROOT = Path(__file__).parents[2]
 WORKER_ERROR = """Caught ValueError in DataLoader worker process 0.
@@ -114,6 +115,52 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, has
         assert capsys.readouterr().err == said
 
 
+CONNECT = """
+def connect():
+    path = os.environ.get("LIB_CERTIFICATES")
+    raise FileNotFoundError(2, "No such file or directory")
+connect()
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "library", "line"),
+    [
+        ("LIB_TIMEOUT", "10s", 'int(os.environ["LIB_TIMEOUT"])', "invalid literal for int() with base 10: '10s'"),
+        ("LIB_TIMEOUT", "", 'int(os.environ["LIB_TIMEOUT"])', "invalid literal for int() with base 10: ''"),
+        ("LIB_KIND", "foo", '{}[os.environ["LIB_" + "KIND"].upper()]', "'FOO'"),
+        ("LIB_CERTIFICATES", "/nowhere", CONNECT, "[Errno 2] No such file or directory"),
+    ],
+)
+def test_a_variable_that_a_library_cannot_use_is_named(tmp_path, monkeypatch, capsys, variable, value, library, line):
+    (tmp_path / "some_library.py").write_text(f"import os\n{library}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(variable, value)
+    assert run_command(lambda: __import__("some_library")) == 2
+    assert capsys.readouterr().err == f"error: {line}; correct or unset the environment variable {variable}\n"
+
+
+def test_what_a_user_wrote_is_not_blamed_on_a_variable(monkeypatch, capsys):
+    monkeypatch.setenv("MINE", "faces")
+    assert run_command(eval("lambda: int('faces')", {"__name__": "involvit.some_command"})) == 2
+    assert capsys.readouterr().err == "error: invalid literal for int() with base 10: 'faces'\n"
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"])
+def test_a_variable_of_hugging_face_is_named(variable):
+    process = run("__import__('huggingface_hub.constants')", env={**os.environ, variable: "10s"})
+    assert process.communicate()[1].decode().endswith(f"unset the environment variable {variable}\n")
+    assert process.returncode == 2
+
+
+def test_a_warning_is_shown_by_its_first_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", None)
+    show_warnings_briefly()
+    text = "'NUMBA_NUM_THREADS' could not be parsed.\nTraceback (most recent call last):\n  File"
+    shown = warnings.formatwarning(RuntimeWarning(text), RuntimeWarning, "config.py", 187)
+    assert shown == "warning: 'NUMBA_NUM_THREADS' could not be parsed.\n"
+
+
 def test_a_mistake_in_the_words_is_one_line(capsys):
     parser = Parser(prog="involvit")
     parser.add_argument("--jobs", type=positive)
@@ -131,3 +178,10 @@ def test_a_working_folder_that_is_gone_is_told(tmp_path, capsys, monkeypatch):
     (tmp_path / "gone").rmdir()
     assert run_command(lambda: len(str(Path.cwd()))) == 2
     assert capsys.readouterr().err == "error: the folder that this was started in is gone; change to another\n"
+
+
+def test_an_error_whose_causes_lead_back_to_it_ends_too(capsys):
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert run_command(raises(first)) == 2
+    assert capsys.readouterr().err == "error: first\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from involvit.files import check_output_folder, expand_user, is_ignored, natural_key, whole_file, whole_folder
+from involvit.files import check_output_folder, expand_user, is_ignored, locked, natural_key, whole_file, whole_folder
 
 
 def test_natural_order_counts():
@@ -109,6 +109,32 @@ def test_a_link_that_leads_back_to_itself_is_an_error(tmp_path):
         write(tmp_path / "out", overwrite=True)
     with pytest.raises(FileExistsError, match="back to itself"), whole_file(tmp_path / "out"):
         pass
+
+
+def test_where_no_file_can_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "report.json").mkdir()
+    is_folder = pytest.raises(
+        IsADirectoryError, match=r"report\.json is a folder, but is to be a file; move it away, or"
+    )
+    with is_folder, whole_file(tmp_path / "report.json"):
+        pytest.fail("the work began")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # of root, nothing is ever refused
+    is_forbidden = pytest.raises(PermissionError, match="cannot be written to; name another folder")
+    with is_forbidden, whole_file(tmp_path / "table.csv"):
+        pytest.fail("the work began")
+
+
+def test_a_lock_that_may_not_be_written_is_named_with_what_to_do(tmp_path, nobody):
+    (tmp_path / "theirs").mkdir(mode=0o555)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    (tmp_path / "shared" / "lock").touch(mode=0o444)
+    for lock, message in (
+        ("theirs/lock", "theirs cannot be written to; name another folder$"),
+        ("shared/lock", r"shared/lock cannot be opened for writing \(Permission denied\); if no .* remove it$"),
+    ):
+        with nobody(), pytest.raises(OSError, match=message), locked(Path(lock), "taken"):
+            pass
 
 
 def test_an_error_of_the_system_names_the_file(tmp_path):

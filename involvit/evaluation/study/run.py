@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from ...files import expand_user
 from ...reports.writer import check_report_folder, write_report
+from ...signals import interrupted_by_signals
 from ...training.file_faults import read_fields
 from ...training.loaders import load_faces
 from ...training.recipe import Recipe, changed_fields, parse_recipe, write_recipe
@@ -138,8 +139,8 @@ def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, j
     """Runs all, `jobs` at once, and returns a line on each that failed."""
     waiting, failures = list(reversed(runs)), []
     running: dict[int, tuple[Run, subprocess.Popen[bytes]]] = {}  # by its place among those at once
-    with tqdm(total=done + len(runs), initial=done, unit="run", disable=None) as bar:
-        on_termination = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it too must not leave runs behind
+    # A signal must not leave runs behind.
+    with interrupted_by_signals(), tqdm(total=done + len(runs), initial=done, unit="run", disable=None) as bar:
         try:
             while waiting or running:
                 for place in set(range(jobs)) - set(running):
@@ -162,8 +163,6 @@ def _run_all(runs: Sequence[Run], flags: dict[str, list[str]], recipe: Recipe, j
             for _, process in running.values():
                 process.wait()
             raise
-        finally:
-            signal.signal(signal.SIGTERM, on_termination)
     return failures
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import struct
+import tarfile
 import warnings
 import zlib
 from io import BytesIO
@@ -32,6 +33,13 @@ def rotated():
 def cmyk():
     file = BytesIO()
     Image.fromarray(np.dstack([PIXELS, PIXELS[..., 0]]), "CMYK").save(file, "JPEG")
+    return file.getvalue()
+
+
+def tar(mode):
+    file = BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        archive.addfile(tarfile.TarInfo("a.jpg"))
     return file.getvalue()
 
 
@@ -91,6 +99,8 @@ def float_image():
         ("corrupt.png", encoded("PNG").replace(b"IDAT", b"IDAT\xff\xff", 1), "is damaged"),
         ("corrupt.avif", encoded("AVIF")[:200], "is not a photo that can be read"),
         ("out_of_range.tif", float_image(), "is damaged or of an unusual kind"),
+        ("photos.tar.xz", tar("w:xz"), "is an archive that is not opened here. Please unpack it, or make a zip file"),
+        ("photos", tar("w"), "is an archive that is not opened here"),
         ("dot.png", encoded("PNG", PIXELS[:1, :1]), r"too small or too narrow \(1 x 1\)"),
         ("strip.png", encoded("PNG", np.zeros((16, 5000), np.uint8)), r"too narrow \(5000 x 16\)"),
     ],

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import onnx
 import pytest
@@ -82,6 +84,16 @@ def test_an_image_processor_that_does_not_fit_its_model_is_refused_by_name(tmp_p
     with pytest.raises(ValueError, match=r"m (cannot classify images|has settings that|cannot be loaded)") as caught:
         load_classifier(tmp_path / "m")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"image_std": [0, 0, 0]}, {"image_mean": [math.nan] * 3}, {"rescale_factor": 1e308}]
+)
+def test_settings_that_spoil_the_pixels_are_the_reason(tmp_path, settings):
+    save_involvit(tmp_path / "m")
+    add_to_json(tmp_path / "m" / "preprocessor_config.json", **settings)
+    with pytest.raises(ValueError, match="m makes pixels that are not finite: correct image_mean, image_std"):
+        load_classifier(tmp_path / "m")
 
 
 def test_an_onnx_file_that_answers_no_value_for_a_label_is_refused_by_name(tmp_path, write_onnx):

@@ -125,6 +125,7 @@ OnnxClassifier(Path({str(onnx_model)!r}))([np.zeros((8, 8, 3), np.uint8)])
         {"image_mean": '"grey"'},
     ],
 )
+@pytest.mark.filterwarnings("error")  # a warning would be a line of its own
 def test_metadata_that_cannot_be_used_is_told_in_one_line(tmp_path, write_onnx, entries):
     write_onnx(tmp_path / "model.onnx")
     model = onnx.load(tmp_path / "model.onnx")

@@ -68,10 +68,26 @@ def test_what_datasets_writes_gives_the_pixels_of_the_files(tmp_path, files):
     assert count_images(path) == 7
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())])
 def test_a_column_of_bytes_will_do(tmp_path, files, kind):
-    path = write_parquet(tmp_path / "a.parquet", pa.array([file.read_bytes() for file in files], kind))
+    data = pa.array([file.read_bytes() for file in files], pa.binary()).cast(kind)
+    assert_same_pixels(write_parquet(tmp_path / "a.parquet", data), files)
+    paths = pa.array([None] * len(files), pa.string())
+    structs = pa.StructArray.from_arrays([data, paths], ["bytes", "path"])
+    assert_same_pixels(write_parquet(tmp_path / "b.parquet", structs), files)
+
+
+def test_a_column_of_bytes_of_one_length_will_do_where_there_is_no_other(tmp_path, files):
+    data = [file.read_bytes().ljust(200, b"\0") for file in files]
+    columns = {"image": pa.array(data, pa.binary(200)), "hash": pa.array([bytes(64)] * len(files), pa.binary(64))}
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
     assert_same_pixels(path, files)
+    pq.write_table(pa.table({**columns, "png": data}), path)
+    assert_same_pixels(path, files)
+    pq.write_table(pa.table({"hash": columns["hash"]}), path)
+    with pytest.raises(ValueError, match="has no column of images"):
+        count_images(path)
 
 
 def test_a_row_may_name_a_file(tmp_path, files):
@@ -86,7 +102,11 @@ def test_a_row_may_name_a_file(tmp_path, files):
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [("a.tar", "w"), ("a.tgz", "w:gz"), ("no suffix", "w"), ("other.gz", "w:gz")]
+    ("name", "mode"),
+    [
+        *(("a.tar", "w"), ("a.tgz", "w:gz"), ("a.tar.bz2", "w:bz2"), ("a.tar.xz", "w:xz"), ("a.tar", "w:xz")),
+        *(("no suffix", "w"), ("other.gz", "w:gz"), ("other.bz2", "w:bz2"), ("other.xz", "w:xz")),
+    ],
 )
 def test_a_tar_is_known_by_its_content_and_so_are_its_images(tmp_path, files, name, mode):
     others = [("0.cls", b"3"), ("0.json", b"{}"), ("__MACOSX/._0.png", b"x"), ("bare", files[6].read_bytes())]
@@ -104,6 +124,63 @@ def test_images_of_one_name_in_a_tar_are_told_apart(tmp_path, files):
     assert_same_pixels(path, files[:3])
 
 
+def test_names_in_a_tar_lead_nowhere_and_are_told_apart(tmp_path, files):
+    members = {
+        "./a/1.png": "./a/1.png",
+        "../2.png": "2.png",
+        "/2.png": "2.png (2)",
+        "2.png (2)": "2.png (2) (2)",
+        "b/../../3..png": "3..png",
+        "//../C:\\..\\4.png": "4.png",
+        "c:/d:e.png": "d:e.png",
+        "\udcff.png": "\\xff.png",
+        "f/\udcff.png": "f/\\xff.png",
+        "f/\\xff.png": "f/\\xff.png (2)",
+    }
+    path = write_tar(tmp_path / "a.tar", [(name, files[0].read_bytes()) for name in [*members, "../.hidden/5.png"]])
+    assert names(Shard(path)) == [f"{path}#{name}" for name in members.values()]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_tars_that_were_joined_are_read_to_the_last(tmp_path, files, mode):
+    parts = [write_tar(tmp_path / f"{n}", some, mode).read_bytes() for n, some in enumerate((files[:3], [], files[3:]))]
+    path = tmp_path / "joined.tar"
+    path.write_bytes(b"".join(parts))
+    assert_same_pixels(path, files)
+    if mode == "w":
+        path.write_bytes(bytes(1024) + parts[0] + bytes(2**20) + parts[2])
+        assert_same_pixels(path, files)
+        path.write_bytes(parts[0] + damaged_header(parts[2]))
+        with pytest.raises(DamagedShardError, match="is no header"):
+            names(Shard(path))
+
+
+def test_a_compressed_tar_with_a_wrong_checksum_is_damaged(tmp_path, files):
+    path = write_tar(tmp_path / "a.tgz", files, "w:gz")
+    path.write_bytes(path.read_bytes()[:-8] + b"abcd" + path.read_bytes()[-4:])
+    found = []
+    with pytest.raises(DamagedShardError, match=r"a\.tgz: cannot be read as a tar \(CRC check failed"):
+        found.extend(image.name for image in Shard(path).images())
+    assert len(found) == len(files)
+
+
+def test_a_link_in_a_tar_is_told_by_name(tmp_path, files):
+    path = write_tar(tmp_path / "a.tar", [("a/0", files[0].read_bytes())])
+    links = [("a/s", tarfile.SYMTYPE, "0"), ("h", tarfile.LNKTYPE, "a/0"), ("h.png", tarfile.LNKTYPE, "a/0")]
+    with tarfile.open(path, "a") as tar:
+        for name, kind, target in [*links, ("folder", tarfile.SYMTYPE, "a"), ("text", tarfile.LNKTYPE, "notes")]:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    image, *linked = Shard(path).images()
+    np.testing.assert_array_equal(read_stored_image(image), read_image(files[0]))
+    for image, (name, _, target) in zip(linked, links, strict=True):
+        with pytest.raises(
+            ValueError, match=rf"a\.tar#{name} is a link to {target}, and .*; make the tar anew without"
+        ):
+            read_stored_image(image)
+
+
 @pytest.mark.parametrize("size", [2**40, 2**62])
 def test_a_header_that_claims_too_much_is_told_in_one_line(tmp_path, files, size):
     path = write_tar(tmp_path / "a.tar", [files[0]])
@@ -114,6 +191,9 @@ def test_a_header_that_claims_too_much_is_told_in_one_line(tmp_path, files, size
     with pytest.raises(DamagedShardError, match=r"a\.tar: cannot be read as a tar \("):
         found.extend(Shard(path).images())
     assert [image.data is None for image in found[:1]] == [False]
+    for image in found[1:]:
+        with pytest.raises(ValueError, match=r"b\.png has .* bytes, more than an image can have"):
+            read_stored_image(image)
 
 
 def test_what_cannot_be_read_in_a_shard_is_told_by_name(tmp_path, files):
@@ -128,7 +208,7 @@ def test_what_cannot_be_read_in_a_shard_is_told_by_name(tmp_path, files):
         "a.png": r": cannot be read as an image \(unknown format\)",
         "b.jpg": r" is empty \(0 bytes\)",
         "c.mp4": " is a video; take it out of the shard",
-        "d.png": " has no image of its own",
+        "d.png": " is a link to 0.png",
     }.items():
         with pytest.raises(ValueError, match=rf"a\.tar#{name}{message}"):
             read_stored_image(images[f"{path}#{name}"])
@@ -228,8 +308,15 @@ def test_without_one_column_of_images_it_says_what_to_do(tmp_path, files):
     features = datasets.Features({"voice": datasets.Audio(), "face": datasets.Image()})
     pq.write_table(pa.table({"voice": as_structs(files), "face": as_structs(files)}, features.arrow_schema), sound)
     assert_same_pixels(sound, files)
-    with pytest.raises(ValueError, match=r"a\.tar: there are no images in it"):
-        count_images(write_tar(tmp_path / "a.tar", [("a.txt", b"hello")]))
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["x"]), pa.array([b"x"])], ["image", "image"]), twice)
+    with pytest.raises(ValueError, match=r"twice\.parquet: has several columns named image; write a copy"):
+        count_images(twice)
+    write_tar(tmp_path / "a.tar", [("a.txt", b"hello")])
+    write_parquet(tmp_path / "a.parquet", pa.array([], pa.binary()))
+    for name in ("a.tar", "a.parquet"):
+        with pytest.raises(ValueError, match=f"{name}: there are no images in it"):
+            count_images(tmp_path / name)
 
 
 def test_folders_are_searched_for_shards_with_images(tmp_path, files):
@@ -238,6 +325,7 @@ def test_folders_are_searched_for_shards_with_images(tmp_path, files):
     tar = write_tar(folder / "shard.tar", files)
     pq.write_table(pa.table({"file": ["a.png"], "label": ["Happy"]}), folder / "results.parquet")
     write_tar(folder / "texts.tar", [("a.txt", b"hello")])
+    write_parquet(folder / "none.parquet", pa.array([], pa.binary()))
     assert find_files([folder]) == [*files, parquet, tar]
 
 

@@ -182,6 +182,37 @@ def test_a_configuration_that_does_not_fit_says_what_does_not(tmp_path, settings
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"0": "no", str(10**30): "yes"}, "has a class number 1000000000000000000000000000000 of 2; count them from 0"),
+        ({"-1": "no", "0": "yes"}, "has a class number -1 of 2; count"),  # and would give each the other's name
+        ({"0": "no", "9" * 5000: "yes"}, "cannot be loaded as an image classification model: Exceeds the limit"),
+    ],
+)
+def test_classes_are_counted_from_0(tmp_path, labels, message):
+    save_resnet(tmp_path / "m")
+    add_to_json(tmp_path / "m" / "config.json", id2label=labels)
+    with pytest.raises(ValueError, match=f"m {message}"):
+        TorchClassifier(tmp_path / "m")
+
+
+def test_more_classes_than_can_be_are_refused_at_once(tmp_path):
+    save_involvit(tmp_path / "m")
+    add_to_json(tmp_path / "m" / "config.json", num_labels=10**30)
+    with pytest.raises(ValueError, match="m cannot be loaded as an image classification model: num_labels is 1000"):
+        TorchClassifier(tmp_path / "m")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_byte_order_mark_is_told_by_name(saved, tmp_path, name, encoding):
+    path = shutil.copytree(saved[0], tmp_path / "m") / name
+    path.write_text(path.read_text(), encoding=encoding)
+    with pytest.raises(ValueError, match=f"m cannot be loaded: .*m/{name} begins with a byte order mark; save it as"):
+        TorchClassifier(tmp_path / "m")
+
+
 def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder; name a folder that"):
         TorchClassifier(tmp_path / "nowhere")

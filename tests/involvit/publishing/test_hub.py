@@ -105,6 +105,7 @@ def folder(model, tmp_path_factory):
         (path / name).write_bytes(b"{}")
     for name in ("recipe.yaml", "face_of_anna.png", ".unfinished_report.json", "notes.txt"):
         (path / name).write_bytes(b"private")
+    (path / "README.md").write_text("# faces\n\nWords of mine.\n")
     return path
 
 
@@ -178,9 +179,12 @@ def test_one_commit_holds_what_belongs_to_the_model_and_nothing_else(pushed, fol
         *("README.md", "config.json", "preprocessor_config.json", "model.safetensors", "model_int8.onnx"),
         "confusion_matrix.png",
     }
+    card = repo.files.pop("README.md")
     for name, content in repo.files.items():
         assert content == (folder / name).read_bytes()
-    assert b'model="anna/fer", trust_remote_code=True' in repo.files["README.md"]
+    assert b'model="anna/fer", trust_remote_code=True' in card
+    assert b"Words of mine." in card
+    assert (folder / "README.md").read_text() == "# faces\n\nWords of mine.\n"  # nothing is written here
 
 
 def test_from_pretrained_by_name_gives_the_same_logits_to_a_stranger(pushed, model, tmp_path):

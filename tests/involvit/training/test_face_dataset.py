@@ -61,6 +61,7 @@ def test_epochs_seeds_and_images_differ(faces, processor):
 
 def test_workers_that_outlive_an_epoch_see_the_next_one(faces, processor):
     dataset = augmented(faces, processor)
+    dataset.epoch.share_memory_()
     loader = DataLoader(dataset, batch_size=10, num_workers=1, persistent_workers=True)
     for epoch in (0, 1):
         dataset.set_epoch(epoch)

@@ -1,4 +1,5 @@
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,15 +81,31 @@ def test_a_damaged_checkpoint_is_named_and_not_loaded(accelerator, tmp_path, nam
     assert load_newest_checkpoint(accelerator, tmp_path, torch.nn.Linear(2, 2)) == {"step": 1}
 
 
-def test_only_folders_of_steps_are_checkpoints_and_an_empty_one_is_damaged(accelerator, tmp_path):
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_whatever_has_the_name_of_a_checkpoint_and_is_none_is_damaged(accelerator, tmp_path, make):
     save_checkpoint(accelerator, tmp_path, 1, {"step": 1}, None)
     (tmp_path / "step_notes.txt").touch()
-    (tmp_path / "step_00000002").touch()
     (tmp_path / "step_1_backup").mkdir()
     assert load_newest_checkpoint(accelerator, tmp_path, None) == {"step": 1}
-    (tmp_path / "step_99999999").mkdir()
+    make(tmp_path / "step_99999999")
     with pytest.raises(ValueError, match="step_99999999 is damaged"):
         load_newest_checkpoint(accelerator, tmp_path, None)
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_folder_of_checkpoints_is_named(accelerator, tmp_path, make):
+    make(tmp_path / "checkpoints")
+    with pytest.raises(NotADirectoryError, match="checkpoints is not a folder; remove it to start anew"):
+        load_newest_checkpoint(accelerator, tmp_path / "checkpoints", None)
+
+
+def test_a_checkpoint_may_be_a_link(accelerator, tmp_path):
+    save_checkpoint(accelerator, tmp_path / "other_disk", 1, {"step": 1}, None)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_00000001").symlink_to(tmp_path / "other_disk" / "step_00000001")
+    assert load_newest_checkpoint(accelerator, tmp_path / "checkpoints", None) == {"step": 1}
+    save_checkpoint(accelerator, tmp_path / "checkpoints", 2, {"step": 2}, None)
+    assert [path.name for path in checkpoint_folders(tmp_path / "checkpoints")] == ["step_00000002"]
 
 
 @pytest.mark.parametrize("limit", [0, 300, 2000])  # the weights, the optimizer, the random states do not fit

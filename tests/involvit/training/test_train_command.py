@@ -13,7 +13,20 @@ from safetensors.torch import load_file
 
 from involvit.training.run_folder import hold_folder
 
-from .training_runs import ROOT, FailedRunError, assert_equal_weights, start
+from .training_runs import ROOT, FailedRunError, assert_equal_weights, start, words
+
+
+@pytest.fixture
+def best_run(train, faces, tmp_path):
+    """Returns the folder of a run that was killed when it had trained, and the command line of the run."""
+    out = tmp_path / "out"
+    arguments = words(faces, out, select_best="loss", num_epochs=1, max_steps=1)
+    train(arguments)
+    (out / "report.json").unlink()
+    (out / "best").mkdir()
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        (out / name).rename(out / "best" / name)
+    return out, arguments
 
 
 @pytest.mark.parametrize(
@@ -165,3 +178,28 @@ def test_the_card_of_a_run_that_was_killed_before_it_is_written_by_resume(run, t
     for path in (out / "README.md", out / "config.json"):  # as a study keeps a run
         path.unlink()
     run(out, num_epochs=1, max_steps=1, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "says"),
+    [
+        ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:5000]), "is damaged"),
+        ("model.safetensors", Path.unlink, "cannot be read"),
+        ("config.json", lambda path: path.write_text("{"), "is damaged"),
+        ("preprocessor_config.json", Path.unlink, "cannot be read"),
+    ],
+)
+def test_a_damaged_model_of_an_earlier_epoch_is_named_before_the_training_goes_on(best_run, train, name, damage, says):
+    out, arguments = best_run
+    damage(out / "best" / name)
+    with pytest.raises(FailedRunError, match=rf"\Aerror: .*out.best.{name} {says} .*restore it") as failure:
+        train([*arguments, "--resume"])
+    assert failure.value.status == 2
+    assert not (out / "report.json").exists()
+
+
+def test_a_run_that_was_killed_while_it_moved_its_best_model_goes_on(best_run, train):
+    out, arguments = best_run
+    (out / "best" / "config.json").rename(out / "config.json")
+    train([*arguments, "--resume"])
+    assert (out / "report.json").exists()

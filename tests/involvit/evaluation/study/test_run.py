@@ -228,8 +228,13 @@ def test_runs_end_with_a_study_that_is_killed(config, tmp_path, monkeypatch, cap
     assert "1 of 1 runs failed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_runs(config, tmp_path, monkeypatch, number):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_ends_the_runs(config, tmp_path, monkeypatch, name):
+    number = getattr(signal, name, signal.SIGINT)  # Windows has no SIGHUP
+    for stream in ("stdout", "stderr"):  # those of a terminal that is closed take nothing more
+        monkeypatch.setattr(sys, stream, getattr(sys, stream))
+    if number != signal.SIGINT:
+        before = signal.signal(number, signal.SIG_DFL)
     ended = tmp_path / "ended"
     script = f"""
 import pathlib, time
@@ -251,3 +256,5 @@ except KeyboardInterrupt:
     with pytest.raises(KeyboardInterrupt):
         go(config, tmp_path / "out")
     assert ended.exists()
+    if number != signal.SIGINT:
+        signal.signal(number, before)
