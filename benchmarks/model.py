@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.involution import LAYOUTS, TYPES, involution_by_unfold
 from benchmarks.timing import RESULTS, describe_machine, markdown_table, peak_memory, time_in_turn
-from involvit.training.accelerator import keep_freed_memory
+from involvit.memory import keep_freed_memory
 from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, RedNet, fold_for_inference
 
 IMAGE_SIZE, ROUNDS = 352, 3

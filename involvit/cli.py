@@ -26,6 +26,7 @@ from typing import Any
 
 from .console import DONE, Parser, path, positive, run_command, show_warnings_briefly
 from .evaluation import command_line as evaluation
+from .memory import keep_freed_memory
 
 # The extra of the package that brings what a command needs beyond predicting.
 EXTRAS = {
@@ -237,6 +238,8 @@ def _run(words: Sequence[str]) -> int:
             return train_by_recipe(words[1:])
         options = vars(_parse(words))
         name = options.pop("command")
+        if name == "predict" or name in evaluation.COMMANDS:  # which end; the app is to give memory back
+            keep_freed_memory()
         if name in evaluation.COMMANDS:
             return evaluation.run(name, options, words)
         return {"predict": predict, "export": export, "push": push, "app": app}[name](**options)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
+from ..memory import keep_freed_memory
 from .engines import set_up_engine
 from .machine import AUTO, chosen_precision, device_type, loading_processes, share_of_cores
 from .recipe import Recipe
@@ -50,14 +49,3 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         loaders = loading_processes(AUTO, cores, "cpu") if recipe.num_workers == AUTO else 0
         torch.set_num_threads(recipe.num_threads or cores - loaders)
     return accelerator
-
-
-def keep_freed_memory() -> None:
-    """Has glibc, where that is the C library, keep the memory of freed tensors for the next ones.
-
-    By default it returns large blocks, and the kernel clears each again page by page: a third of a step on a CPU.
-    """
-    if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        m_trim_threshold, m_mmap_max = -1, -4
-        set_option(m_mmap_max, 0)  # nothing outside the heap
-        set_option(m_trim_threshold, -1)  # and nothing of that returned

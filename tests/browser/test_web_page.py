@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -355,4 +356,15 @@ def test_the_scripts_agree_with_their_types(tmp_path):
     process = subprocess.run(
         [*tsc, "--lib", "esnext,dom,dom.iterable", "page.js"], cwd=pages, capture_output=True, text=True, timeout=300
     )
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_the_scripts_are_linted(tmp_path):
+    if shutil.which("npx") is None:
+        pytest.skip("npx is missing; install npm (Debian and Ubuntu: sudo apt install npm)")
+    names = ("no-unused-vars", "no-shadow", "no-var", "prefer-const", "eqeqeq", "no-unreachable")
+    rules = json.dumps(dict.fromkeys(names, "error"))
+    eslint = ["npx", "--yes", "--package", "eslint@9", "eslint", "--no-config-lookup", "--rule", rules, "."]
+    pages = shutil.copytree(ROOT / "involvit" / "publishing" / "web", tmp_path / "web")
+    process = subprocess.run(eslint, cwd=pages, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stdout + process.stderr

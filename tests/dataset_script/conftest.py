@@ -61,8 +61,10 @@ def write_source(tmp_path: Path) -> Callable[..., Path]:
             with tarfile.open(root, f"w:{kind.partition('.')[2]}") as archive:
                 for name, data in files.items():
                     member = tarfile.TarInfo(name.rstrip("/"))
-                    member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
-                    member.size = len(data)
+                    if name.endswith("/"):
+                        member.type = tarfile.DIRTYPE
+                    else:
+                        member.size = len(data)
                     archive.addfile(member, io.BytesIO(data))
         return root
 

@@ -30,7 +30,7 @@ function taps(from, to, filter) {
     const [low, centre, high] = [0, 0.5, 1].map((part) => (place + part) * scale);
     const start = Math.max(isArea ? Math.floor(low + 1e-6) : Math.trunc(centre - radius * stretch + 0.5), 0);
     const end = Math.min(isArea ? Math.ceil(high - 1e-6) : Math.trunc(centre + radius * stretch + 0.5), from);
-    const weights = Array.from({ length: end - start }, (_, k) => {
+    const weights = Array.from({ length: end - start }, (__, k) => {
       const left = start + k;
       return isArea ? Math.min(left + 1, high) - Math.max(left, low) : value(Math.abs(left + 0.5 - centre) / stretch);
     });
