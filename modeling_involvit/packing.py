@@ -6,6 +6,7 @@ an AMD processor unused (benchmarks/LOG.md). The operators that take ordered wei
 
 from __future__ import annotations
 
+import os
 import platform
 
 import torch
@@ -18,8 +19,13 @@ MIN_NUMBERS = 20480
 
 
 def is_available() -> bool:
-    """Returns whether torch has the operators, on the processors on which they were tried."""
+    """Returns whether torch has the operators, on the processors on which they were tried.
+
+    They compute wrong numbers where OpenMP may start fewer threads than torch asks for.
+    """
     is_x86 = platform.machine() in ("x86_64", "AMD64")
+    if any(os.environ.get(name) for name in ("OMP_THREAD_LIMIT", "OMP_DYNAMIC")):
+        return False
     return is_x86 and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 

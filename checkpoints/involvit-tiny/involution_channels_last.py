@@ -13,7 +13,7 @@ import numpy as np
 from .numba_kernels import REGISTER_BYTES, cgutils, instructions, kernel, lanes, rows, sizes, tensors
 
 VECTOR_BYTES = 64  # of 16 channels; LLVM cuts such vectors up where registers are shorter
-PIXELS = 8 * REGISTER_BYTES // VECTOR_BYTES  # of a row at once: eight sums keep the multipliers busy, more do not fit
+PIXELS = min(4, REGISTER_BYTES // 8)  # of a row at once; with more, sums or addresses no longer fit in registers
 
 
 @instructions(VECTOR_BYTES)

@@ -1,4 +1,8 @@
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,3 +76,26 @@ def test_linear_layers_and_convolutions_are_packed_and_keep_their_names():
     assert list(model.state_dict()) == names
     kinds = [type(module).__name__ for module in model.modules()]
     assert kinds == ["Sequential", "PackedConv2d", "Sequential", "ReLU", "PackedLinear", "PackedConv2dSame"]
+
+
+@pytest.mark.parametrize("setting", [{"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "2"}, {"OMP_DYNAMIC": "true"}])
+def test_where_openmp_gives_fewer_threads_than_torch_asks_for_the_answers_are_right(setting):
+    script = """
+import copy, torch
+from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, fold_for_inference
+torch.manual_seed(0)
+small = {"rednet_depths": (1, 1), "rednet_widths": (64, 128), "rednet_stem_channels": 32}
+small |= {"vit_backbone_layers": (1, 1), "vit_backbone_channels": (128, 256), "vit_stem_channels": 32}
+small |= {"vit_hidden_size": 96, "vit_num_layers": 2, "vit_num_heads": 3, "fusion_channels": 64}
+model = InvolViTForImageClassification(InvolViTConfig(image_size=64, **small)).eval()
+folded = copy.deepcopy(model)
+fold_for_inference(folded)
+with torch.no_grad():
+    images = torch.randn(8, 3, 64, 64)
+    torch.testing.assert_close(folded(images).logits, model(images).logits, rtol=1e-4, atol=1e-5)
+"""
+    environment = {**os.environ, **setting}
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
