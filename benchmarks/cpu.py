@@ -3,7 +3,7 @@
 - the operator at stage 1 of RedNet-50 at 352 px, contiguous and channels last, beside the naive form (unfold), the form
   by shifted views, and the bound of the memory
 - the same while another process keeps one core busy, beside a convolution that takes as long on the idle machine
-- InvolViT at 352 px beside timm's hybrid ViT alone, and the default model on a batch of faces
+- InvolViT at 352 px beside timm's hybrid ViT alone, and the default model on faces
 
 Writes OUT/cpu.md.
 """
@@ -28,9 +28,8 @@ from torch import Tensor
 
 from benchmarks.involution import inputs, involution_by_unfold, run_both, run_forward
 from benchmarks.timing import RESULTS, describe_machine, markdown_table, memory_bandwidth, time_in_turn
+from involvit import Predictor
 from involvit.memory import keep_freed_memory
-from involvit.prediction.classifier import default_model
-from involvit.prediction.torch_classifier import TorchClassifier
 from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, fold_for_inference, involution
 
 CHANNELS, SIZE = 64, 88
@@ -123,15 +122,14 @@ def model_table() -> str:
     first = times["timm's hybrid ViT alone"]
     rows = [[name, 1e3 * seconds, seconds / first] for name, seconds in times.items()]
     faces = list(np.random.default_rng(0).integers(256, size=(FACES, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8))
-    classify = TorchClassifier(str(default_model()))
-    returned = time_in_turn({"default": partial(classify, faces)}, seconds=1)["default"]
+    predict = Predictor()
+    returned = time_in_turn({"default": partial(predict, faces)}, seconds=1)["default"]
     keep_freed_memory()
-    kept = time_in_turn({"default": partial(classify, faces)}, seconds=1)["default"]
+    kept = time_in_turn({"default": partial(predict, faces)}, seconds=1)["default"]
     table = markdown_table(["at 352 px, batch 1", "ms", "to timm's"], rows)
-    return (
-        f"{table}\n\nThe default model, from pixels, in batches of {FACES}: {FACES / returned:.0f} faces/s, and "
-        f"{FACES / kept:.0f} where freed memory is kept, as `involvit predict` does."
-    )
+    speed = f"The default model by a Predictor, {FACES} faces of {FACE_SIZE} px: {FACES / returned:.0f} faces/s, and "
+    speed += f"{FACES / kept:.0f} where freed memory is kept, as `involvit predict` does."
+    return f"{table}\n\n{speed}"
 
 
 def main(words: Sequence[str] | None = None) -> None:

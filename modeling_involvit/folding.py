@@ -10,13 +10,13 @@ from timm.layers import Conv2dSame, StdConv2dSame
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .packing import is_available, pack_weights
+from .cpu_layers import is_available, use_cpu_layers
 
 
 def fold_for_inference(module: nn.Module) -> None:
     """Folds BatchNorms into the convolutions before them and standardises weights, in place: the same function.
 
-    On a CPU it also puts weights into the order in which oneDNN reads them, where gradients are off.
+    On a CPU it also chooses faster layers, which are used where gradients are off; see cpu_layers.py.
 
     The module no longer trains, nor do its tensors have the names by which it is loaded: saving it is refused.
 
@@ -37,7 +37,7 @@ def fold_for_inference(module: nn.Module) -> None:
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
     if is_available():
-        pack_weights(module)
+        use_cpu_layers(module)
     module.is_folded = True
 
 

@@ -84,7 +84,7 @@ def test_the_pipeline_gives_the_same_scores(visit):
 
 def test_the_folder_holds_weights_configurations_and_the_code_they_need(visit):
     repository, copy, *_ = visit
-    code = {path.name for path in SOURCES} - {"__init__.py", "checkpoints.py", "folding.py", "packing.py"}
+    code = {path.name for path in SOURCES} - {"__init__.py", "checkpoints.py", "folding.py", "cpu_layers.py"}
     expected = code | {"config.json", "model.safetensors", "preprocessor_config.json"}
     for folder in (repository, copy):
         assert {path.name for path in folder.iterdir()} == expected

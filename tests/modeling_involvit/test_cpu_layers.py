@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from timm.layers import Conv2dSame
+from timm.layers import Conv2dSame, GroupNormAct
 from torch import nn
 
-from modeling_involvit import packing
-from modeling_involvit.packing import MIN_NUMBERS, pack_weights
+from modeling_involvit import cpu_layers
+from modeling_involvit.cpu_layers import MIN_NUMBERS, use_cpu_layers
 
-pytestmark = pytest.mark.skipif(not packing.is_available(), reason="needs oneDNN on x86")
+pytestmark = pytest.mark.skipif(not cpu_layers.is_available(), reason="needs oneDNN on x86")
 
 
 def packed_copy(layer):
     packed = copy.deepcopy(layer)
-    pack_weights(packed)
+    use_cpu_layers(packed)
     return packed
 
 
@@ -48,6 +48,20 @@ def test_a_packed_layer_is_the_same_function(name, memory_format):
         assert (packed.ordered_weight is not None) == is_ordered or shape == SMALL
 
 
+@pytest.mark.parametrize("size", [1, 7, 20])
+def test_group_normalisation_of_channels_last_maps_is_the_same_function(size):
+    torch.manual_seed(0)
+    layer = GroupNormAct(64, num_groups=32)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    x = (3 + 2 * torch.randn(3, 64, size, size)).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = copy.deepcopy(layer).double()(x.double()).float()
+        torch.testing.assert_close(packed_copy(layer)(x), expected, rtol=1e-4, atol=1e-4)
+    gradient = torch.autograd.grad(packed_copy(layer)(x.requires_grad_()).sum(), x)
+    assert torch.equal(gradient[0], torch.autograd.grad(layer(x).sum(), x)[0])
+
+
 def test_with_gradients_in_half_precision_and_under_autocast_the_layer_itself_computes():
     packed = packed_copy(nn.Linear(4, 3))
     x = torch.randn(2, 4, requires_grad=True)
@@ -72,7 +86,7 @@ def test_a_copy_shares_nothing_that_was_ordered():
 def test_linear_layers_and_convolutions_are_packed_and_keep_their_names():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), Conv2dSame(2, 2, 1))
     names = list(model.state_dict())
-    pack_weights(model)
+    use_cpu_layers(model)
     assert list(model.state_dict()) == names
     kinds = [type(module).__name__ for module in model.modules()]
     assert kinds == ["Sequential", "PackedConv2d", "Sequential", "ReLU", "PackedLinear", "PackedConv2dSame"]
