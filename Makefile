@@ -71,6 +71,7 @@ test-transformers: $(INSTALLED) ## run the tests of the installed transformers o
 bench: $(INSTALLED) ## measure operator, models and prediction beside others; tables and pictures go to benchmarks/results
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[bench,onnx]"
 	$(VENV)/bin/python -m benchmarks.involution
+	$(VENV)/bin/python -m benchmarks.cpu
 	$(VENV)/bin/python -m benchmarks.model
 	$(VENV)/bin/python -m benchmarks.predict
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from functools import partial
 from itertools import takewhile
@@ -11,16 +12,19 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from .bad_input import BadInput
-from .faces import TEST, TRAIN, UNLABELLED, Face, part_of
+from .faces import TEST, TRAIN, UNLABELLED, Face, part_in_class, part_of
 from .file_tree import FileTree
 from .labels import LABELS, canonical_label, is_class_name
+
+_ALIGNED = re.compile(r"(?<!un)(?<!mis)(?<!non)(?<!non[_ -])(?<!not[_ -])aligned")
 
 
 def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
     """Reads the labels of images from the folders they lie in.
 
     `[TOP/...][PART/...]CLASS/.../image`: the first folder with a class's name gives the label, a folder before it with
-    a part's name (`Train`, `Val_Aligned_Faces_new`, `validation`) the part. Images of a test part may lie in no class
+    a part's name (`Train`, `Val_Aligned_Faces_new`, `validation`) the part, else one after it (`Happy/train/image`).
+    Images of a test part may lie in no class
     folder; they have no label. Where a part is there both as frames and as aligned faces (a folder with `aligned` in
     its name), the aligned faces are taken. Files outside class folders that are not images are ignored.
 
@@ -74,20 +78,21 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
                 bad.add(face.path, "lies in no class folder, while other test images do")
         faces = labelled
 
-    aligned = {face.path for face in faces if "aligned" in str(PurePosixPath(face.path).parent).lower()}
+    aligned = {face.path for face in faces if _ALIGNED.search(str(PurePosixPath(face.path).parent).lower())}
     parts_with_aligned = {face.part for face in faces if face.path in aligned}
     return [face for face in faces if face.path in aligned or face.part not in parts_with_aligned]
 
 
 def _place(folders: tuple[str, ...]) -> tuple[str, int, int | None]:
     """The part, the label (-1 for none) and the index of the first folder that is neither part nor class."""
-    part, other = TRAIN, None
+    part, other = None, None
     for index, folder in enumerate(folders):
         if is_class_name(folder):
+            part = part or next(filter(None, map(part_in_class, folders[index + 1 :])), TRAIN)
             return part, LABELS.index(canonical_label(folder)), other
         named = part_of(folder)
         if named is not None:
             part = named
         elif other is None:
             other = index
-    return part, UNLABELLED, other
+    return part or TRAIN, UNLABELLED, other

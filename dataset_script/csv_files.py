@@ -22,6 +22,12 @@ def csv_header(file: BinaryIO) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
 
 
+def is_plain_csv(file: BinaryIO) -> bool:
+    """Returns whether any csv reader understands the file: UTF-8, commas, the header first."""
+    _, before, encoding, delimiter = _dialect(file)
+    return (before, encoding, delimiter) == (0, "utf-8-sig", ",")
+
+
 def csv_rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
     """Yields the line number and the fields of each row that is not empty, the header first.
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import datasets
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from involvit.files import IMAGE_FORMATS
+from involvit.files import IMAGE_FORMATS, LFS_ADVICE, is_heic, is_lfs_pointer
 from involvit.pixels import read_rgb, to_rgb
 
 from .faces import encode_png
@@ -45,10 +45,18 @@ def checked_image(data: bytes) -> bytes:
         try:
             return encode_png(Image.fromarray(read_rgb(io.BytesIO(data))))
         except UnidentifiedImageError as error:
-            raise ValueError("is not an image") from error
+            raise ValueError(_what_it_is(data)) from error
         except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error
         except ValueError as error:
             raise ValueError(f"cannot be read ({error})") from error
         except Exception as error:  # what a decoder raises on broken bytes is not limited to a few types
             raise ValueError(f"is truncated or damaged ({error})") from error
+
+
+def _what_it_is(data: bytes) -> str:
+    if is_lfs_pointer(data):
+        return LFS_ADVICE
+    if is_heic(data):
+        return "is a HEIC photo, which cannot be read; convert it to JPEG or PNG"
+    return "is not an image"

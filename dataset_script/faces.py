@@ -18,8 +18,10 @@ UNLABELLED = -1
 _PART_OF = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev", "publictest"), VALIDATION),
-    **dict.fromkeys(("test", "testing", "privatetest"), TEST),
+    **dict.fromkeys(("test", "testing", "privatetest", "eval", "evaluation", "holdout", "heldout"), TEST),
 }
+_WORD = re.compile(r"[Hh](?:old|eld)[^A-Za-z]?[Oo]ut|[A-Za-z]*")
+_BESIDE_PART = re.compile(r"(set|split|part|data|images?|imgs?|faces?|aligned|cropped|new)+$")
 
 # The file name up to its trailing numbers: Airheads_000519240_00000005 -> Airheads, Al_Gore_0002 -> Al_Gore. A name
 # that only says what kind of file it is, such as FER2013's Training_10118481, tells nobody apart.
@@ -45,9 +47,19 @@ class Face:
 def part_of(name: str) -> str | None:
     """Returns the part a folder, split or `Usage` name stands for, or None.
 
-    The first word decides: `"Train_Aligned_Faces"` is `"train"`, `"PublicTest"` is `"validation"`.
+    The first word decides: `"Train_Aligned_Faces"` and `"TrainSet"` are `"train"`, `"PublicTest"` is `"validation"`.
     """
-    return _PART_OF.get(re.split(r"[^a-z]", name.lower(), maxsplit=1)[0])
+    word = re.sub("[^a-z]", "", _WORD.match(name)[0].lower())
+    return _PART_OF.get(word) or _PART_OF.get(_BESIDE_PART.sub("", word))
+
+
+def part_in_class(name: str) -> str | None:
+    """Returns the part a folder below that of a class stands for, or None.
+
+    There are folders of persons there, such as `Val_Kilmer` or `Dev Patel`: no other words may follow.
+    """
+    others = re.findall("[a-z]+", name[_WORD.match(name).end() :].lower())
+    return part_of(name) if all(_BESIDE_PART.fullmatch(word) or part_of(word) for word in others) else None
 
 
 def compile_group_pattern(pattern: str | None) -> re.Pattern[str]:

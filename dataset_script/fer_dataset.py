@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from datasets.exceptions import DatasetGenerationError
 from datasets.fingerprint import Hasher
 
 from involvit.files import expand_user
+from involvit.names import shown
 
 from .bad_input import BadInput
 from .class_folders import read_class_folders
@@ -28,7 +30,7 @@ from .fer2013_csv import find_fer2013_csv, read_fer2013_csv
 from .fer_plus import find_label_files, find_votes_csv, read_label_files, read_votes_csv
 from .file_tree import fingerprint, open_file_tree
 from .labels import LABELS
-from .person_folders import by_person_folder
+from .person_folders import by_person_folder, describe_groups
 from .rendered.rendered_faces import rendered_faces
 from .splits import split_indices
 from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
@@ -72,10 +74,10 @@ class FERDataset(datasets.GeneratorBasedBuilder):
     The parts are those that the source itself has.
 
     Images keep their encoded bytes where `datasets` can decode them, see `checked_image`. What is left out with
-    `on_error="skip"` is listed in the data set's `info.description`.
+    `on_error="skip"` is listed in the data set's `info.description`, and how many images are there more than once.
     """
 
-    VERSION = datasets.Version("1.3.0")
+    VERSION = datasets.Version("1.4.0")
     BUILDER_CONFIG_CLASS = FERConfig
     config: FERConfig
     tables: DatasetDict | None = None
@@ -88,6 +90,8 @@ class FERDataset(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         config = self.config
         self._bad = BadInput(config.data, config.on_error)
+        self._path_of: dict[bytes, str] = {}  # by the hash of an image's bytes
+        self._copies: list[str] = []
         if config.rendered is not None:
             drawn = rendered_faces(*config.rendered)
             images = (Face(TRAIN, f.path, f.label, partial(encode_png, f.image), f.group) for f in drawn)
@@ -110,8 +114,11 @@ class FERDataset(datasets.GeneratorBasedBuilder):
         pattern = compile_group_pattern(self.config.group_pattern)
         for index, face in enumerate(faces):
             with self._bad.catching(face.path):
+                data = face.read()
+                if (first := self._path_of.setdefault(hashlib.sha256(data).digest(), face.path)) != face.path:
+                    self._copies.append(f"{shown(face.path)} is {shown(first)}")
                 row = {
-                    "image": {"bytes": checked_image(face.read()), "path": PurePosixPath(face.path).name},
+                    "image": {"bytes": checked_image(data), "path": PurePosixPath(face.path).name},
                     "label": face.label,
                     "group": group_of(face.path, pattern) if face.group is None else face.group,
                     "path": face.path,
@@ -120,7 +127,9 @@ class FERDataset(datasets.GeneratorBasedBuilder):
                     row["votes"] = one_hot(face.label) if face.votes is None and face.label >= 0 else face.votes
                     row["vote_counts"] = face.vote_counts
                 yield Key(0, index), row
-        self.info.description = self._bad.report()
+        count = f"took {len(self._copies):,} images that are copies of others to the byte"
+        copies = f"{count}, the first: {self._copies[0]}; keep one of each" if self._copies else ""
+        self.info.description = "\n".join(filter(None, [self._bad.report(), copies]))
 
 
 def load_fer_dataset(
@@ -220,12 +229,8 @@ def load_fer_dataset(
     elif split == TRAIN:
         dataset = DatasetDict({TRAIN: pool})
     else:
-        if "group" in split and len(np.unique(groups)) == len(groups):
-            log = (
-                "%s: the split %r tells no films or persons apart: each image is a group of its own. Name the part of "
-                "the file names that tells them with --group_pattern."
-            )
-            logger.warning(log, data, split)
+        if "group" in split:
+            logger.warning("%s: %s", data, describe_groups(pool["group"][:], pool["path"][:]))
         try:
             train, validation = split_indices(
                 labels, groups, split, seed=seed, validation_fraction=validation_fraction, n_folds=n_folds, fold=fold

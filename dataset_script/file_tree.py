@@ -6,6 +6,7 @@ import csv
 import hashlib
 import lzma
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -19,11 +20,20 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
-from involvit.files import is_ignored, natural_key
+from involvit.files import LFS_ADVICE, is_ignored, is_lfs_pointer, natural_key
 from involvit.tars import DECOMPRESSORS, naming_tar_damage, tar_members
 
 from .bad_input import MAX_FILE_BYTES, BadInput
 from .csv_files import SUFFIXES, csv_header, csv_rows
+
+# What is not read, by how it begins.
+_PACKED = {
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"7z\xbc\xaf'\x1c": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    **dict.fromkeys(DECOMPRESSORS, "compressed and holds no tar"),
+}
+_COMPRESSED_TAR = re.compile(r".*\.(tar\.\w+|t[gbx]z2?)", re.IGNORECASE)
 
 _Opener = Callable[[], BinaryIO]
 _Entry = tuple[str, bool, bool, _Opener]  # name, whether it is a folder, whether it is a link or device
@@ -68,7 +78,7 @@ class FileTree:
 
     def header(self, name: str) -> list[str]:
         """Returns the fields of the first line of a csv. Raises ValueError if the file is damaged."""
-        with naming_damage(f"{self.root}: {name}"), self.files[name]() as file:
+        with self._csv(name) as file:
             return csv_header(file)
 
     def rows(self, name: str) -> Iterator[tuple[int, list[str]]]:
@@ -77,8 +87,15 @@ class FileTree:
         Raises:
             ValueError: If the file is damaged.
         """
-        with naming_damage(f"{self.root}: {name}"), self.files[name]() as file:
+        with self._csv(name) as file:
             yield from csv_rows(file)
+
+    @contextmanager
+    def _csv(self, name: str) -> Iterator[BinaryIO]:
+        with naming_damage(f"{self.root}: {name}"), self.files[name]() as file:
+            if is_lfs_pointer(file.peek(64)):
+                raise ValueError(f"{self.root}: {name} {LFS_ADVICE}.")
+            yield file
 
 
 def open_file_tree(root: Path, bad: BadInput) -> FileTree:
@@ -100,6 +117,8 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
             tree.files = {name: partial(path.open, "rb") for name, path in files.items()}
         elif not root.is_file():  # to open a pipe would wait for whoever writes into it
             raise ValueError(f"{root} is a pipe or device; give a folder, zip, tar or csv.")
+        elif is_lfs_pointer(start := _start(root)):
+            raise ValueError(f"{root} {LFS_ADVICE}.")
         elif zipfile.is_zipfile(root):
             _add_entries(tree, _zip_entries(root), bad)
         elif _is_tar(root):
@@ -107,8 +126,7 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
         elif root.suffix.lower() in SUFFIXES:
             tree.files[root.name] = partial(root.open, "rb")
         else:
-            problem = "is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
-            raise ValueError(f"{root} {problem}")
+            raise ValueError(f"{root} {_why_not_read(root, start)}")
     for name in [name for name in tree.files if name.encode(errors="replace").decode() != name]:
         bad.add(ascii(name), "has a name that is not UTF-8")
         del tree.files[name]
@@ -149,6 +167,19 @@ def walk(root: Path) -> tuple[dict[str, Path], set[str]]:
             elif path.is_file() or not path.exists():  # a broken link is an unreadable file, to be reported
                 files[prefix + path.name] = path
     return files, folders
+
+
+def _start(root: Path) -> bytes:
+    with root.open("rb") as file:
+        return file.read(64)
+
+
+def _why_not_read(root: Path, start: bytes) -> str:
+    what = next((what for magic, what in _PACKED.items() if start.startswith(magic)), None)
+    is_tar = _COMPRESSED_TAR.fullmatch(root.name) and start.startswith(tuple(DECOMPRESSORS))
+    if what is None or is_tar:
+        return "is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
+    return f"is {what}; unpack it, and give what was in it."
 
 
 def _zip_entries(root: Path) -> Iterator[_Entry]:

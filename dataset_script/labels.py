@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LABELS: tuple[str, ...] = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 """Class names in id order: `LABELS[0]` is class 0. FER2013's csv numbers its classes the same way."""
 
@@ -39,3 +41,12 @@ def canonical_label(name: str) -> str:
     if not is_class_name(name):
         raise ValueError(f"{name!r} is not an expression class; the classes are {', '.join(LABELS)}.")
     return _CANONICAL[_key(name)]
+
+
+def class_places(names: Sequence[str]) -> list[int] | None:
+    """Returns the place of each of `LABELS` among class names of any order and spelling, such as those of a model.
+
+    None unless they are these seven, each once.
+    """
+    known = [canonical_label(name) if is_class_name(name) else name for name in names]
+    return [known.index(label) for label in LABELS] if sorted(known) == sorted(LABELS) else None

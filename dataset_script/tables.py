@@ -13,17 +13,18 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_dataset, load_from_disk
 from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.packaged_modules.arrow.arrow import Arrow
-from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from datasets.packaged_modules.json.json import Json
 from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub import constants, get_session
 
-from involvit.files import natural_key
+from involvit.files import LFS_ADVICE, is_lfs_pointer, natural_key
 
 from .bad_input import BadInput
+from .csv_files import is_plain_csv
 from .faces import TEST, TRAIN, UNLABELLED, Face, part_of
 from .fer_plus import judged
 from .file_tree import walk
+from .image_folder import ImageFolderOfAnyCsv
 from .labels import LABELS, canonical_label, is_class_name
 from .votes import checked_counts, checked_distribution
 
@@ -34,6 +35,8 @@ ADVICE = (
 _KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json"}
 _BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".jsonl": Json}
 _PATTERN = re.compile(r"[*?[]")  # a path with such a sign `datasets` takes for a pattern
+_LONGEST_PATH = 300  # no image is as small in Base64
+_METADATA = "metadata.csv"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -43,7 +46,7 @@ def is_table(path: Path) -> bool:
     paths = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
     if any(is_class_name(inner.name) and inner.is_dir() for inner in paths):
         return False
-    return any(inner.suffix.lower() in _KINDS or inner.name == "metadata.csv" for inner in paths)
+    return any(inner.suffix.lower() in _KINDS or inner.name == _METADATA for inner in paths)
 
 
 def is_hub_id(data: str) -> bool:
@@ -67,10 +70,11 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
             raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
     if path.exists() and "::" in data:
         raise ValueError(f"{data}: `datasets`, which loads tables, takes the '::' for a URL's; rename it.")
+    own_reading = path.exists() and (_check_files(path) or _PATTERN.search(data))
     try:
         if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
             loaded = load_from_disk(data)
-        elif path.exists() and _PATTERN.search(data):
+        elif own_reading:
             loaded = _load_files(path, cache_dir)
         elif path.is_file():
             loaded = load_dataset(_KINDS.get(path.suffix.lower(), "csv"), data_files=data, cache_dir=cache_dir)
@@ -85,12 +89,28 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
     return loaded if isinstance(loaded, DatasetDict) else DatasetDict({TRAIN: loaded})
 
 
+def _check_files(path: Path) -> bool:
+    """Returns whether one of the files is a csv that `datasets` would not understand.
+
+    Raises:
+        ValueError: If one is a Git LFS pointer.
+    """
+    is_odd = False
+    for inner in [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]:
+        if inner.is_file() and (inner.name == _METADATA or inner.suffix.lower() in _KINDS):
+            with inner.open("rb") as file:
+                if is_lfs_pointer(file.peek(64)):
+                    raise ValueError(f"{inner} {LFS_ADVICE}.")
+                is_odd |= inner.name == _METADATA and not is_plain_csv(file)
+    return is_odd
+
+
 def _load_files(path: Path, cache_dir: str | Path | None) -> DatasetDict:
     """Finds the files here rather than by `datasets`; the split of each is in its name or that of its folder."""
     names = [path.name] if path.is_file() else sorted(walk(path)[0], key=natural_key)
     suffixes = {PurePath(name).suffix.lower() for name in names}
-    builder_class = next((builder for suffix, builder in _BUILDERS.items() if suffix in suffixes), ImageFolder)
-    if builder_class is not ImageFolder:
+    builder_class = next((builder for suffix, builder in _BUILDERS.items() if suffix in suffixes), ImageFolderOfAnyCsv)
+    if builder_class is not ImageFolderOfAnyCsv:
         names = [name for name in names if _BUILDERS.get(PurePath(name).suffix.lower()) is builder_class]
     splits: dict[str, list[str]] = {}
     for name in names:
@@ -192,5 +212,10 @@ def _image_bytes(images: Dataset, index: int) -> bytes:
         return image["bytes"]
     try:
         return Path(image["path"]).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if len(image["path"]) > _LONGEST_PATH or image["path"].startswith("data:"):
+            problem = (
+                "has a text for an image that is no path; if it is Base64, decode it and save the bytes as Parquet"
+            )
+            raise ValueError(problem) from error
         raise ValueError(f"cannot be read ({error})") from error

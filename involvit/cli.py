@@ -66,7 +66,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     predict.add_argument(
         "--out", type=path, help="table to write: .csv, .jsonl or .parquet (default: print one line per face)"
     )
-    predict.add_argument("--batch_size", type=positive, default=argparse.SUPPRESS, help="faces at once (default: 64)")
+    predict.add_argument("--batch_size", type=positive, default=argparse.SUPPRESS, help="faces at once (default: 32)")
 
     export = commands.add_parser(
         "export",
@@ -243,7 +243,7 @@ def _run(words: Sequence[str]) -> int:
         if name in evaluation.COMMANDS:
             return evaluation.run(name, options, words)
         return {"predict": predict, "export": export, "push": push, "app": app}[name](**options)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         if error.name is None or name not in EXTRAS:
             raise
         install = f"pip install 'involvit[{EXTRAS[name]}]'"

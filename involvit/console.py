@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from .files import expand_user
+from .files import URL_ADVICE, expand_user, is_url
 from .names import shown
 
 DONE, FAULT, MISTAKE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -40,6 +40,8 @@ def path(text: str) -> Path:
     """Reads the path of a file or folder, as a type of argparse; `~` is the home folder."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty; name a file or folder")
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text} {URL_ADVICE}")
     return expand_user(text)
 
 
@@ -92,7 +94,7 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
         if isinstance(error, OSError) and error.errno and error.filename is None and not _takes_output():
             print(f"error: the output (stdout) cannot be written: {error.strerror}", file=sys.stderr)
             return MISTAKE
-        text, advice = one_line(error), _cache_advice(error) or _environment_advice(error)
+        text, advice = one_line(error), _cache_advice(error) or _environment_advice(error) or _memory_advice(error)
         if isinstance(error, ValueError | OSError | ImportError) or advice:
             print(f"error: {text}{advice}", file=sys.stderr)
             return MISTAKE
@@ -144,13 +146,27 @@ def _environment_advice(error: BaseException | None) -> str:
     for link in _chain(error):
         frames = list(traceback.walk_tb(link.__traceback__))
         if frames and frames[-1][0].f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES:
-            read = set(re.findall(r"\w+", "".join(line for line in _failing_lines(frames) if "env" in line)))
+            lines = (line for line in _failing_lines(frames) if re.search(r"env|(config|constants)\.[A-Z]", line))
+            read = set(re.findall(r"\w+", "".join(lines)))
             # An error of the system quotes the file that it is about.
             text = "" if isinstance(link, OSError) else str(link).casefold()
             names += [name for name in os.environ if name in read] or [
                 name for name, value in os.environ.items() if _is_quoted(value, text)
             ]
     return f"; correct or unset the environment variable {' or '.join(dict.fromkeys(names))}" if names else ""
+
+
+def _memory_advice(error: BaseException) -> str:
+    """Returns what to do where a library did not fit into memory: the system's linker does not say so.
+
+    Where another library has caught that, torch only says that it was asked for twice.
+    """
+    text = " ".join(map(str, _chain(error)))
+    if "failed to map segment" in text:
+        return "; there is too little memory for it: allow more (ulimit -v, or the container's limit)"
+    if "after a failed `import torch`" in text:
+        return '; python -c "import torch" says why it failed, for which too little memory is enough'
+    return ""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -18,11 +18,30 @@ from filelock import FileLock, Timeout
 # Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+_HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+URL_ADVICE = "is a URL, and those are not read; download it first, and name the file"
+LFS_ADVICE = "is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository"
 
 
 def is_ignored(path: str | PurePath) -> bool:
     """Returns whether a file is passed over: it, or a folder on its path, is hidden or was made by a file manager."""
     return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in PurePath(path).parts)
+
+
+def is_heic(start: bytes) -> bool:
+    """Returns whether a file that begins so is a HEIC photo, which Pillow cannot read."""
+    return _HEIC.match(start) is not None
+
+
+def is_lfs_pointer(start: bytes) -> bool:
+    """Returns whether a file that begins with these bytes, 64 or more, is what a clone without Git LFS holds of it."""
+    return start.startswith(_LFS_POINTER)
+
+
+def is_url(path: str | PurePath) -> bool:
+    """Returns whether a path is a URL; as a `Path` it has lost a slash. What is there by that name is a file."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) is not None and not os.path.lexists(path)
 
 
 def natural_key(path: str | PurePath) -> list[list[str | int]]:

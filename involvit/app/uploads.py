@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..files import is_ignored, natural_key
+from ..files import is_heic, is_ignored, natural_key
 from ..pixels import read_rgb
 from ..prediction.file_kinds import (
     HEAD_BYTES,
@@ -27,7 +27,6 @@ from ..prediction.file_kinds import (
     begins_as_image,
     begins_as_video,
     first_bytes,
-    is_heic,
     is_shard,
 )
 from ..prediction.images import open_video

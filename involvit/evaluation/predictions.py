@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from dataset_script import LABELS, load_fer_dataset
-from dataset_script.labels import canonical_label, is_class_name
+from dataset_script.labels import class_places
 
 from ..pixels import to_rgb
 from ..prediction.classifier import Classifier, check_finite
@@ -75,13 +75,13 @@ def class_order(name: str, labels: Sequence[str]) -> list[int]:
     Raises:
         ValueError: If the classes are not the seven expressions, each once.
     """
-    known = [canonical_label(label) if is_class_name(label) else label for label in labels]
-    if sorted(known) != sorted(LABELS):
+    places = class_places(labels)
+    if places is None:
         raise ValueError(
             f"{name} answers {', '.join(labels[:10])}{' ...' if len(labels) > 10 else ''}, but the data is "
             f"labelled {', '.join(LABELS)}: compare models of these seven classes"
         )
-    return [known.index(label) for label in LABELS]
+    return places
 
 
 def decoded_batches(rows: datasets.Dataset, description: str) -> Iterator[list[np.ndarray]]:

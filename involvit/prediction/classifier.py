@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..files import expand_user
+from ..files import expand_user, is_url
 
 
 class Classifier(Protocol):
@@ -87,6 +87,8 @@ def load_classifier(model: str | Path | None = None, trust_remote_code: bool = T
     if model == "":
         raise ValueError("the name of the model is empty; name a model, or leave it out for the one of the package")
     model = default_model() if model is None else model
+    if is_url(model):
+        raise ValueError(f"{model} is a URL; name the model's id on the Hub (user/name), or a folder with its files")
     path = expand_user(model)
     is_onnx = path.suffix.lower() == ".onnx" and not path.is_dir()
     try:

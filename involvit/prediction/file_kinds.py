@@ -8,12 +8,13 @@ import re
 import stat
 import tarfile
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from PIL import Image
 
-from ..files import IMAGE_FORMATS
+from ..files import IMAGE_FORMATS, LFS_ADVICE, is_lfs_pointer
 from ..tars import DECOMPRESSORS, naming_tar_damage
 
 HEAD_BYTES = 4096  # what a reader of the first bytes gets
@@ -21,7 +22,9 @@ EMPTY = "is empty (0 bytes); replace or remove it"
 
 # Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
 IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS}
-IMAGE_SUFFIXES |= {".heic", ".heif"}
+IMAGE_SUFFIXES |= {".heic", ".heif", ".jxl"}
+RAW_SUFFIXES = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+ARCHIVE_SUFFIXES = {".7z", ".rar", ".zip"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 AUDIO_SUFFIXES = {".m4a", ".mka", ".weba", ".wma"}  # begin as videos do
 SHARD_SUFFIXES = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -31,7 +34,7 @@ TIFF_SUFFIXES = {".tif", ".tiff", ""}  # raw photos of cameras begin so too, and
 # HLS playlists), such as those of other users of the app.
 _VIDEO = re.compile(
     rb"\0.{3}ftyp(?!avi[fs]|hei|hev|mif1|msf1|crx |M4[ABP] )"  # MP4, MOV, 3GP; not AVIF, HEIC, raw photos, audio books
-    rb"|\0.{3}(moov|wide|free|skip)|.{4}mdat"  # older MOV
+    rb"|\0.{3}(moov|wide|free|skip|uuid|styp|pnot)|.{4}mdat"  # older MOV, parts of streams
     rb"|\x1aE\xdf\xa3"  # MKV, WebM
     rb"|RIFF.{4}AVI "
     rb"|\0\0\x01[\xb3\xba]"  # MPEG, VOB
@@ -45,7 +48,6 @@ _VIDEO = re.compile(
     rb"|YUV4MPEG2 ",
     re.DOTALL,
 )
-_HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 _IMAGE = re.compile(
     rb"\xff\xd8\xff"  # JPEG
     rb"|\x89PNG\r\n\x1a\n"
@@ -54,7 +56,8 @@ _IMAGE = re.compile(
     rb"|BM.{12}[\x0c(48@l|]\0\0\0"
     rb"|P[1-6fF]\s+(#[^\n]*\n\s*)*\d+\s+\d"  # PPM
     rb"|\0\0\0\x0cjP  \r\n\x87\n|\xffO\xffQ"  # JPEG 2000
-    rb"|.{4}ftyp(avi[fs]|hei|hev|mif1|msf1)",  # AVIF, HEIC
+    rb"|.{4}ftyp(avi[fs]|hei|hev|mif1|msf1)"  # AVIF, HEIC
+    rb"|\0\0\0\x0cJXL \r\n\x87\n",
     re.DOTALL,
 )
 _TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
@@ -64,8 +67,16 @@ def open_regular(path: str | Path) -> BinaryIO:
     """Opens a file to read its bytes; a pipe or a device, which may have none to give for ever, is refused.
 
     Raises:
-        OSError: If it is not a regular file, or cannot be opened.
+        OSError: If it is not a regular file, stands in for one in Git LFS, or cannot be opened.
     """
+    file = _opened(path)
+    if is_lfs_pointer(file.peek(64)):
+        file.close()
+        raise OSError(errno.EINVAL, f"it {LFS_ADVICE}", str(path))
+    return file
+
+
+def _opened(path: str | Path) -> BufferedReader:
     if not stat.S_ISREG(mode := Path(path).stat().st_mode):
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
@@ -76,15 +87,10 @@ def open_regular(path: str | Path) -> BinaryIO:
 def first_bytes(path: str | Path) -> bytes:
     """Returns the first bytes of a file; none of one that cannot be read."""
     try:
-        with open_regular(path) as file:
+        with _opened(path) as file:
             return file.read(HEAD_BYTES)
     except OSError:
         return b""
-
-
-def is_heic(head: bytes) -> bool:
-    """Returns whether a file that begins so is a HEIC photo, which Pillow cannot read."""
-    return _HEIC.match(head) is not None
 
 
 def begins_as_image(head: bytes, suffix: str) -> bool:

@@ -20,10 +20,19 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from ..files import is_ignored, natural_key
+from ..files import LFS_ADVICE, URL_ADVICE, is_ignored, is_lfs_pointer, is_url, natural_key
 from ..names import shown
 from ..pixels import read_rgb
-from .file_kinds import EMPTY, HEAD_BYTES, IMAGE_SUFFIXES, begins_as_video, is_image_or_video, open_regular
+from .file_kinds import (
+    ARCHIVE_SUFFIXES,
+    EMPTY,
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    RAW_SUFFIXES,
+    begins_as_video,
+    is_image_or_video,
+    open_regular,
+)
 from .shards import StoredImage, has_images
 from .video_containers import is_cut_off, is_mirrored
 
@@ -99,7 +108,7 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         file = open_regular(path)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
+        raise _not_there(path) from None
     except Exception as error:  # such as a name that no file can have
         raise _unreadable(path, error) from error
     with file:
@@ -119,9 +128,16 @@ def read_stored_image(image: StoredImage) -> np.ndarray:
             raise ValueError(f"{image.name} names a file: {error}") from error
     if image.data is None:
         raise ValueError(f"{image.name} {image.fault}")
+    if is_lfs_pointer(image.data):
+        raise ValueError(f"{image.name} {LFS_ADVICE}")
     if begins_as_video(image.data[:HEAD_BYTES]):
         raise ValueError(f"{image.name} is a video; take it out of the shard, and name the file")
     return _decoded(io.BytesIO(image.data), image.name)
+
+
+def _not_there(path: str | Path) -> FileNotFoundError:
+    advice = f" {URL_ADVICE}" if is_url(path) else ": no such file; give the path of an image or a video"
+    return FileNotFoundError(f"{path}{advice}")
 
 
 def _decoded(file: BinaryIO, name: str | Path, is_called_image: bool = True) -> np.ndarray:
@@ -160,7 +176,7 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
         with open_regular(path) as file:
             head, is_whole, mirrored = file.read(HEAD_BYTES), not is_cut_off(file), is_mirrored(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; give the path of an image or a video") from None
+        raise _not_there(path) from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as a video ({error.strerror}); replace or remove it") from error
     if not head:
@@ -198,12 +214,12 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
     What exists is taken by its name, whatever signs are in it; a file that is named itself is taken whatever it is. Of
     folders and patterns (`**` stands for any number of folders) the images, videos and shards with images are taken,
     see `is_image_or_video` and `has_images`. Folders are searched to the bottom, links followed; hidden files are
-    passed over.
+    passed over; so are raw photos and archives, with a line in the log.
 
     Args:
         paths: What is searched.
-        onerror: Called with the error, which names it, of each folder that cannot be read, where others hold files; by
-            default it is raised.
+        onerror: Called with the error, which names it, of each folder that cannot be read and each of `paths` that
+            leads to no image, video or shard, where others hold files; by default it is raised.
 
     Returns:
         Each file once, in the order of `paths` and below each in natural order: `img_2` before `img_10`.
@@ -211,9 +227,10 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
     Raises:
         FileNotFoundError: If one of `paths` does not exist, or leads to no image, video or shard.
         OSError: If one of them, or a folder in it, cannot be read.
-        ValueError: If one of them is empty, a pipe or a device.
+        ValueError: If one of them is empty, a URL, a pipe or a device.
     """
     found: dict[Path, None] = {}
+    faults: dict[str, OSError] = {}
     for given in paths:
         if given == "":  # which `Path` would take for the working folder
             raise ValueError("a path is empty; give images, videos, folders of them or patterns")
@@ -231,6 +248,8 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
             continue
         if stat.S_ISDIR(mode):
             files = _files_below(path, errors.append)
+        elif is_url(path):
+            raise ValueError(f"{given} {URL_ADVICE}")
         elif mode:
             raise ValueError(f"{path} is a pipe or a device; write what it gives to a file, and name that")
         elif glob.has_magic(str(path)):
@@ -245,15 +264,34 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
             errors += _denied(start, parts)
         else:
             raise FileNotFoundError(f"{path}: no such file or folder; give images, videos, folders of them or patterns")
-        files = [file for file in files if is_image_or_video(file) or has_images(file)]
-        if errors and (onerror is None or not files):
+        taken, unread = [], []
+        for file in files:
+            if is_image_or_video(file) or has_images(file):
+                taken.append(file)
+            elif file.suffix.lower() in RAW_SUFFIXES | ARCHIVE_SUFFIXES:
+                unread.append(file)
+        if unread:
+            which = f"{len(unread)}, such as {shown(min(unread, key=natural_key))}"
+            logger.warning("%s: left out raw photos and archives (%s); convert or unpack them", shown(path), which)
+        if not (taken or errors):
+            errors.append(NothingThereError(errno.ENOENT, "no image and no video there", str(path)))
+        if errors and onerror is None:
             raise errors[0]
-        for error in {error.filename: error for error in errors}.values():
-            onerror(error)
-        if not files:
-            raise FileNotFoundError(f"{path}: no image and no video there; give JPEG, PNG or MP4 files, for example")
-        found.update(dict.fromkeys(sorted(files, key=natural_key)))
+        faults.update((error.filename, error) for error in errors)
+        found.update(dict.fromkeys(sorted(taken, key=natural_key)))
+    if faults and not found:
+        raise next(iter(faults.values()))
+    for error in faults.values():
+        onerror(error)
     return list(found)
+
+
+class NothingThereError(FileNotFoundError):
+    """A folder or pattern that leads to no image, video or shard."""
+
+    def __str__(self) -> str:
+        """Returns one line that says what to do."""
+        return f"{self.filename}: {self.strerror}; give JPEG, PNG or MP4 files, for example"
 
 
 def _denied(start: Path, parts: Sequence[str]) -> Iterator[OSError]:

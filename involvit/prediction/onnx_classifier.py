@@ -20,6 +20,7 @@ from scipy.special import softmax
 from ..names import file_name
 from .classifier import check_labels, reason_of
 from .file_kinds import open_regular
+from .forks import check_is_not_forked
 
 METADATA = ("labels", "image_size", "image_mean", "image_std", "resample")
 
@@ -36,6 +37,7 @@ class OnnxClassifier:
     """
 
     def __init__(self, path: Path) -> None:
+        check_is_not_forked()
         try:
             import onnxruntime
         except ModuleNotFoundError:
@@ -47,6 +49,8 @@ class OnnxClassifier:
             raise FileNotFoundError(f"{path}: no such file; write it by `involvit export DIR --format onnx`") from None
         except IsADirectoryError:
             raise ValueError(f"{path} is a folder; name a file that `involvit export` wrote") from None
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror}); name another file") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = _num_threads()
         options.log_severity_level = 3  # errors only

@@ -26,11 +26,12 @@ from ..pixels import to_rgb
 from .classifier import Classifier, check_finite, load_classifier
 from .face_detection import Box, FaceDetector, align_face, load_face_detector
 from .file_kinds import is_video
+from .forks import check_is_not_forked
 from .images import check_rgb, find_files, read_image, read_stored_image, read_video
 from .processes import processes
 from .shards import Shard, StoredImage, shared
 
-BATCH_SIZE = 64
+BATCH_SIZE = 32  # larger ones were no faster on a CPU, and take more memory
 READERS = 2
 # Whole photos wait for their batch in memory: at most so many pixels, 3 bytes each.
 PIXELS_IN_BATCH = 64_000_000
@@ -96,7 +97,7 @@ _Prepared = tuple[ImageResult, list[tuple[np.ndarray, dict[str, Any]]]]
 class Predictor:
     """Finds faces, if asked to, and classifies their expressions.
 
-    It can be copied and sent to other processes, where models are loaded anew.
+    It can be copied and sent to other processes, where models are loaded anew. They are to be spawned, not forked.
 
     Args:
         model: A classifier, or what `load_classifier` takes; by default the model of the package.
@@ -105,7 +106,8 @@ class Predictor:
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If a model cannot be loaded, or a detector is given without `faces=True`.
+        ValueError: If a model cannot be loaded, or a detector is given without `faces=True`; here and later, in a
+            process that was forked after a model was loaded.
     """
 
     def __init__(
@@ -173,6 +175,7 @@ class Predictor:
         yield from self._results(shared(sources, group.process_index, group.num_processes), batch_size)
 
     def _results(self, sources: Iterable[tuple[int, ImageSource | Shard]], batch_size: int) -> Iterator[ImageResult]:
+        check_is_not_forked()
         waiting: list[_Prepared] = []
         num_faces = num_pixels = 0
         for result, faces in self._prepared(sources):

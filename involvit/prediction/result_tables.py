@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import os
@@ -26,10 +27,14 @@ class TableFile:
         path: Ends in one of `SUFFIXES`.
         types: The pandas type of each column.
         required: Columns without which a file is no such table.
+
+    Attributes:
+        foreign: What other columns the rows have that were read last; they are not in the frames.
     """
 
     def __init__(self, path: Path, types: Mapping[str, str], required: Iterable[str]) -> None:
         self.path, self._types, self._required = path, dict(types), set(required)
+        self.foreign: list[str] = []
         self._format = path.suffix.lower()
 
     def frames(self, rows: Iterable[dict[str, Any]]) -> Iterator[pd.DataFrame]:
@@ -50,12 +55,12 @@ class TableFile:
             yield frame
 
     def read(self) -> Iterator[pd.DataFrame]:
-        """Yields what is in the file, some rows at a time; nothing if there is none.
+        """Yields what is in the file, some rows at a time; nothing if there is none, or one of no bytes.
 
         Raises:
             ValueError: If it is not such a table.
         """
-        if not self.path.exists():
+        if not self.path.exists() or not self.path.stat().st_size:
             return
         is_empty = True
         try:
@@ -63,6 +68,7 @@ class TableFile:
                 for rows in self._read(file):
                     if not self._required <= set(rows.columns):
                         raise ValueError("it has other columns")
+                    self.foreign = [name for name in rows.columns if name not in self._types]
                     is_empty = False
                     yield self._typed(rows)
             if is_empty:
@@ -90,6 +96,8 @@ class TableFile:
             exact = {"dtype": False, "convert_dates": False, "precise_float": True}
             yield from pd.read_json(file, lines=True, chunksize=ROWS_AT_ONCE, **exact)
         else:  # a file may be called NA
+            _check_header(file.readline())
+            file.seek(0)
             empty = {"keep_default_na": False, "na_values": [""]}
             exact = {"dtype": self._types, "float_precision": "round_trip"}
             yield from pd.read_csv(file, chunksize=ROWS_AT_ONCE, **exact, **empty)
@@ -109,6 +117,15 @@ class TableFile:
 
     def _typed(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows.reindex(columns=list(self._types)).astype(self._types)
+
+
+def _check_header(line: bytes) -> None:
+    """Refuses what spreadsheets make of a table; in it, numbers may have commas too."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it is in UTF-16; save it as CSV in UTF-8")
+    for sign, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if sign in line and b"," not in line:
+            raise ValueError(f"it has {name} between its columns; save it with commas")
 
 
 def _quoting(rows: pd.DataFrame) -> int:

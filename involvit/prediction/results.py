@@ -97,8 +97,9 @@ def check_results_path(path: Path) -> None:
         raise ValueError(f"{path} is a folder; name a file in it")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is a pipe or a device; name a file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {folder}; make it first")
     if path.exists() and not os.access(path, os.R_OK):
         raise PermissionError(f"{path} is there, and you may not read it (permission denied); name another file")
 
@@ -157,14 +158,19 @@ class ResultsFile:
         """Reads what an earlier run has left, and returns the names of the files that need not be read again.
 
         Raises:
-            ValueError: If the table was made with another model or detector, or is not a table of predictions.
+            ValueError: If the table was made with another model or detector, has columns of other origin, or is not a
+                table of predictions.
         """
         done: set[str] = set()
         unreadable: set[str] = set()
+        advice = "name another file, or remove that column"
 
         def checked(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for rows in frames:
                 self._check_settings(rows)
+                if self._table.foreign and len(rows):  # Parquet's first rows are none
+                    name = self._table.foreign[0]
+                    raise ValueError(f"{self.path} has a column {name!r} of its own, which would be lost; {advice}")
                 done.update(rows["file"])
                 unreadable.update(rows.loc[rows["status"] == UNREADABLE, "file"])
                 yield rows

@@ -21,9 +21,11 @@ from transformers.utils import logging
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_for_inference
 
 from ..files import expand_user
+from ..model_folders import fault_of_model_folder
 from ..names import file_name
 from .classifier import check_labels
 from .file_kinds import first_bytes
+from .forks import check_is_not_forked
 from .processes import processes
 
 HUB_TIMEOUT_S = 10.0
@@ -52,6 +54,7 @@ class TorchClassifier:
     """
 
     def __init__(self, model: str | Path, trust_remote_code: bool = True) -> None:
+        check_is_not_forked()
         network, self.processor = load_network(str(model), trust_remote_code)
         sha256 = hashlib.sha256()
         for tensor in network.state_dict().values():
@@ -100,7 +103,7 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     if is_hub_id and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise FileNotFoundError(f"{model}: no such folder; name a folder that train.py wrote, or a Hub id")
     source = model if is_hub_id else str(folder)
-    local = {"local_files_only": True} if is_hub_id and not _is_reachable(model) else {}
+    local = {"local_files_only": True} if is_hub_id and not is_reachable(model) else {}
     shows_progress = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of what takes a moment
     try:
@@ -133,6 +136,8 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
             path for path in (folder, *folder.glob("*")) if path.exists() and not os.access(path, os.R_OK)
         ]:
             message = f"{model} cannot be loaded: you may not read {forbidden[0]} (permission denied)"
+        elif fault := fault_of_model_folder(folder):
+            message = f"{model} {fault}"
         elif marked := [path for path in folder.glob("*.json") if _has_byte_order_mark(path)]:
             message = f"{model} cannot be loaded: {marked[0]} begins with a byte order mark; save it as UTF-8 without"
         elif is_hub_id:
@@ -165,7 +170,7 @@ def _has_byte_order_mark(path: Path) -> bool:
     return first_bytes(path).startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
-def _is_reachable(model: str) -> bool:
+def is_reachable(model: str) -> bool:
     """Returns whether the Hub answers; where it does not, the library would ask six times and say so each time."""
     try:
         get_hf_file_metadata(hf_hub_url(model, "config.json"), timeout=HUB_TIMEOUT_S)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 from markupsafe import Markup
 
 from ..colors import class_colors
@@ -32,6 +33,7 @@ from ..prediction.face_detection import (
     YuNetDetector,
     cached_yunet,
 )
+from ..prediction.torch_classifier import is_reachable
 from .int8_weights import store_weights_in_int8
 from .onnx_export import export_onnx
 
@@ -101,9 +103,9 @@ def export_web(
         )
     else:
         YuNetDetector(detector)  # refuses other files
-    limits = _limits(model)
     with whole_folder(out, overwrite=True, own=_OWN) as site:
         metadata = _export_model(model, site / "model.onnx")
+        limits = _limits(model)
         settings: dict[str, Any] = {
             "model": metadata,
             "colors": class_colors(metadata["labels"]),
@@ -208,8 +210,10 @@ def _limits(model: str | Path) -> Markup | None:
 
     card = expand_user(model) / "README.md"
     try:
-        text = ModelCard.load(card if expand_user(model).exists() else str(model)).text
-    except (OSError, ValueError, TypeError):  # no file, or one that is no card
+        if not card.parent.is_dir():
+            card = hf_hub_download(str(model), "README.md", local_files_only=not is_reachable(str(model)))
+        text = ModelCard.load(card).text
+    except (OSError, ValueError, TypeError, HfHubHTTPError):  # no file, or one that is no card
         return None
     section = re.search(r"^## Intended use.*\n((?:.*\n)*?)(?=## |<!--|\Z)", f"{text}\n", flags=re.MULTILINE)
     return section and Markup(MarkdownIt("js-default").render(section[1]))

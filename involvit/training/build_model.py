@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 
+from dataset_script.labels import LABELS, class_places
 from modeling_involvit import (
     InvolViTConfig,
     InvolViTForImageClassification,
@@ -14,6 +17,7 @@ from modeling_involvit import (
     load_vit_checkpoint,
 )
 
+from ..model_folders import fault_of_model_folder
 from .public_recipe import WEIGHT_FIELDS
 from .recipe import Recipe
 
@@ -22,20 +26,29 @@ def build_config(recipe: Recipe) -> InvolViTConfig:
     """Builds the model's configuration.
 
     Raises:
-        ValueError: If the configuration that the run starts from is not of an InvolViT.
+        ValueError: If the configuration that the run starts from is not of an InvolViT, or of one with other classes.
     """
     if recipe.pretrained is None:
         return InvolViTConfig(**recipe.model)
     try:
         found = PreTrainedConfig.get_config_dict(recipe.pretrained)[0].get("model_type")
     except OSError:
-        raise ValueError(
-            f"pretrained {recipe.pretrained} is not a folder with a model's config.json, nor can it be loaded from the "
-            f"Hub; give a folder such as checkpoints/involvit-tiny"
-        ) from None
+        fault = fault_of_model_folder(Path(recipe.pretrained)) or (
+            "is not a folder with a model's config.json, nor can it be loaded from the Hub; give a folder such as "
+            "checkpoints/involvit-tiny"
+        )
+        raise ValueError(f"pretrained {recipe.pretrained} {fault}") from None
     if found != InvolViTConfig.model_type:
-        raise ValueError(f"pretrained {recipe.pretrained} is not an InvolViT: its config.json has model_type {found}")
-    return InvolViTConfig.from_pretrained(recipe.pretrained, **recipe.model)
+        fault = f"is not an InvolViT: its config.json has model_type {found}"
+        raise ValueError(f"pretrained {recipe.pretrained} {fault_of_model_folder(Path(recipe.pretrained)) or fault}")
+    config = InvolViTConfig.from_pretrained(recipe.pretrained, **recipe.model)
+    if class_places(classes := _classes(config)) is None:
+        names = ", ".join(classes[:10]) + (" ..." if len(classes) > 10 else "")
+        raise ValueError(
+            f"pretrained {recipe.pretrained} answers {names}, but the data is labelled {', '.join(LABELS)}; start from "
+            f"a model of these seven classes"
+        )
+    return config
 
 
 def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClassification:
@@ -53,6 +66,8 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
                 recipe.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
             )
         except (SafetensorError, RuntimeError) as error:
+            if fault := fault_of_model_folder(Path(recipe.pretrained)):
+                raise ValueError(f"pretrained {recipe.pretrained} {fault}") from error
             raise ValueError(f"the weights of pretrained {recipe.pretrained} are damaged ({error})") from error
         mismatched = {key[0] for key in found["mismatched_keys"]}
         if names := sorted(mismatched.union(found["missing_keys"], found["unexpected_keys"])):
@@ -61,6 +76,7 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
                 f"are missing, unexpected or of another shape; leave its model fields as they are"
             )
         model.float()
+        _put_classes_in_order(model)
     weights = {"rednet": recipe.rednet_checkpoint, "vit": recipe.vit_pretrained}
     loads = {"rednet": load_rednet_checkpoint, "vit": load_vit_checkpoint}
     for name, load in loads.items():
@@ -77,6 +93,20 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
     if recipe.gradient_checkpointing:
         model.activation_checkpointing_enable()
     return model
+
+
+def _classes(config: InvolViTConfig) -> list[str]:
+    return [str(config.id2label[index]) for index in range(config.num_labels)]
+
+
+def _put_classes_in_order(model: InvolViTForImageClassification) -> None:
+    """Gives the head the order and names of `LABELS`: one that was fine-tuned elsewhere mostly has the alphabet's."""
+    places = class_places(_classes(model.config))
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.copy_(parameter[places])
+    model.config.id2label = dict(enumerate(LABELS))
+    model.config.label2id = {label: index for index, label in enumerate(LABELS)}
 
 
 def parameter_groups(model: InvolViTForImageClassification, recipe: Recipe) -> list[dict[str, Any]]:

@@ -199,7 +199,7 @@ def parse_recipe(arguments: Sequence[str]) -> Recipe:
     words = _complete_switches(arguments)
     for word, follower in zip(words, [*words[1:], ""], strict=False):
         if (name := follower if word == "--config" else word.removeprefix("--config=")) != word:
-            _check_is_text(Path(name))
+            _check_config(Path(name))
     try:
         values = parser.parse_args(words)
     except ArgumentError as error:
@@ -224,15 +224,22 @@ def write_recipe(recipe: Recipe, record: Path) -> None:
         beside.write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
 
 
-def _check_is_text(config: Path) -> None:
+def _check_config(config: Path) -> None:
     """Refuses what the parser would wait for, or refuse without its name."""
     if config.exists() and not config.is_dir():
         if not config.is_file():
             raise ValueError(f"--config {config} is not a file")
         try:
-            config.read_text("utf-8")
+            content = yaml.safe_load(config.read_text("utf-8"))
         except UnicodeDecodeError:
             raise ValueError(f"--config {config} is not a text in UTF-8; save it as such") from None
+        except (RecursionError, ValueError, yaml.YAMLError) as error:
+            mark = getattr(error, "problem_mark", None)
+            reason = " ".join(str(error).split()) if mark is None else f"line {mark.line + 1}: {error.problem}"
+            raise ValueError(f"--config {config} is not YAML ({reason}); correct it, without tabs") from None
+        if not isinstance(content, dict):
+            what = "is empty" if content is None else f"holds a {type(content).__name__}"
+            raise ValueError(f"--config {config} {what}; write fields of the recipe, such as `num_epochs: 20`")
 
 
 def _complete_switches(words: Sequence[str]) -> list[str]:

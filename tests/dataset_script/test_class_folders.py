@@ -122,3 +122,26 @@ def test_an_image_in_no_class_folder_stops_or_is_skipped(read):
 def test_an_unlabelled_image_in_a_labelled_test_part_is_an_error(read):
     with pytest.raises(ValueError, match=r"test/4\.png lies in no class folder"):
         read(["train/Angry/1.png", "train/Sad/2.png", "test/Sad/3.png", "test/4.png"])
+
+
+@pytest.mark.parametrize("layout", ["{c}/{p}/1.png", "top/{c}/{p}_set/S005/1.png", "{c}/S005/{p}/1.png"])
+def test_parts_count_after_the_class_too(read, layout):
+    names = [layout.format(c=name, p=part) for part in ("train", "val", "test") for name in ("happy", "sad")]
+    faces, _ = read(names)
+    assert [part for part, _, _ in faces] == [part for part in PARTS for _ in range(2)]
+
+
+def test_a_part_before_the_class_comes_before_one_after_it(read):
+    names = [
+        f"{part}/{name}/{inner}/1.png" for part in ("train", "test") for name in ("happy", "sad") for inner in "ab"
+    ]
+    faces, _ = read([name.replace("/a/", "/train/") for name in names])
+    assert all(path.startswith(part) for part, path, _ in faces)
+
+
+@pytest.mark.parametrize("other", ["unaligned", "non_aligned", "Not aligned", "misaligned", "raw"])
+@pytest.mark.parametrize("layout", ["{a}/{c}/1.png", "{c}/{a}/1.png"])
+def test_what_is_not_aligned_is_not_taken_for_aligned(read, other, layout):
+    names = [layout.format(a=folder, c=name) for folder in ("aligned", other) for name in ("happy", "sad")]
+    faces, _ = read(names)
+    assert [path for _, path, _ in faces] == sorted(names[:2])

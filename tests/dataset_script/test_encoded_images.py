@@ -124,7 +124,14 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\
 
 
 @pytest.mark.parametrize(
-    ("data", "problem"), [(b"", "0 bytes"), (b"dear reader", "is not an image"), (POSTSCRIPT, "is not an image")]
+    ("data", "problem"),
+    [
+        (b"", "0 bytes"),
+        (b"dear reader", "is not an image"),
+        (POSTSCRIPT, "is not an image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50), "is a HEIC photo.* convert it to JPEG or PNG"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer.*run `git lfs pull`"),
+    ],
 )
 def test_what_is_no_image_is_found_and_postscript_is_not_run(data, problem):
     with pytest.raises(ValueError, match=problem):

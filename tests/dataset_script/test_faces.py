@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataset_script.faces import compile_group_pattern, group_of, part_of
+from dataset_script.faces import compile_group_pattern, group_of, part_in_class, part_of
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,34 @@ def test_a_pattern_that_is_broken_or_has_not_one_group_is_refused(pattern):
         ("PublicTest", "validation"),
         ("Test_Aligned_Faces.zip", "test"),
         ("PrivateTest", "test"),
+        ("TrainSet", "train"),
+        ("valset", "validation"),
+        ("testimages", "test"),
+        ("eval", "test"),
+        ("Evaluation_faces", "test"),
+        ("holdout", "test"),
+        ("hold-out", "test"),
+        ("Held Out", "test"),
         ("Testimonials", None),
+        ("Evaluations_of_others", None),
         ("Angry", None),
     ],
 )
 def test_part_names(name, part):
     assert part_of(name) == part
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("train", "train"),
+        ("Test Set", "test"),
+        ("val_images", "validation"),
+        ("TestSet", "test"),
+        ("Val_Kilmer", None),
+        ("dev patel", None),
+        ("S005", None),
+    ],
+)
+def test_a_person_in_a_class_is_no_part(name, part):
+    assert part_in_class(name) == part

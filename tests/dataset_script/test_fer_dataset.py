@@ -149,7 +149,38 @@ def test_a_person_folder_is_the_group(load, write_source, encoded, layout, caplo
     for part in dataset.values():
         assert all(f"/{row['group']}/" in f"/{row['path']}" for row in part)
     assert {len(set(part["group"])) for part in dataset.values()} == {2, 3}
-    assert caplog.text == ""
+    assert caplog.text.count("\n") == 1
+    assert "groups by folder: S0, S1, S2 ... (5)" in caplog.text
+
+
+@pytest.mark.parametrize("folders", ["original augmented", "data_v1 data_v2", "flickr google", "hd sd"])
+@pytest.mark.parametrize("layout", ["{f}/{c}/{p}_{i}.png", "{c}/{f}/{p}_{i}.png"])
+def test_a_folder_that_splits_the_persons_of_the_names_is_no_group(
+    load, write_source, encoded, folders, layout, caplog
+):
+    persons = ["Al_Gore", "Bo_Derek", "Cy_Young", "Di_Caprio"]
+    names = [
+        layout.format(f=f, c=c, p=p, i=i)
+        for f in folders.split() for c in ("happy", "sad") for p in persons for i in (1, 2)
+    ]  # fmt: skip
+    dataset = load(write_source({name: encoded(i) for i, name in enumerate(names)}), "group", validation_fraction=0.5)
+    assert {group for part in dataset.values() for group in part["group"]} == set(persons)
+    assert not set(dataset["train"]["group"]) & set(dataset["validation"]["group"])
+    assert "groups by file name: Al_Gore, Bo_Derek, Cy_Young ... (4)" in caplog.text
+
+
+def test_persons_in_folders_stay_where_the_names_are_those_of_a_few_cameras(load, write_source, encoded, caplog):
+    names = [f"S{p}/{c}/{side}_{i}.png" for p in range(4) for c in ("happy", "sad") for side in "lr" for i in (1, 2)]
+    load(write_source({name: encoded(i) for i, name in enumerate(names)}), "group", validation_fraction=0.5)
+    assert "groups by folder: S0, S1, S2 ... (4)" in caplog.text
+
+
+def test_an_archive_that_holds_everything_twice_says_so_each_time(load, write_source, class_files, caplog):
+    source = write_source({f"{top}/{name}": data for name, data in class_files.items() for top in ("a", "a/a")}, "zip")
+    for _ in range(2):
+        caplog.clear()
+        load(source, "train")
+        assert "took 12 images that are copies of others to the byte, the first: a/a/Angry/" in caplog.text
 
 
 @pytest.mark.parametrize("layout", ["top/images/{c}/Film_{i}.png", "{c}/deeper/Film_{i}.png", "train/{c}/Film_{i}.png"])

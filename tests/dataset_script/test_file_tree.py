@@ -206,3 +206,36 @@ def test_the_order_inside_an_archive_does_not_matter(tmp_path):
     trees = [open_file_tree(path, BadInput("source", "stop")) for path in (first, second)]
     assert [list(tree.files) for tree in trees] == [["a/1", "a/2"]] * 2
     assert [tree.read("a/2") for tree in trees] == [b"a/2"] * 2
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz", "fer2013.csv", "faces"])
+def test_a_git_lfs_pointer_on_its_own_is_refused_as_one(tmp_path, name):
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer.*run `git lfs pull`"):
+        open_file_tree(tmp_path / name, BadInput("source", "stop"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_a_csv_that_is_a_git_lfs_pointer_is_refused_as_one(write_source, kind):
+    tree = open_file_tree(write_source({"fer2013.csv": POINTER}, kind), BadInput("source", "stop"))
+    for read in (tree.header, lambda name: list(tree.rows(name))):
+        with pytest.raises(ValueError, match=r"fer2013\.csv is a Git LFS pointer.*run `git lfs pull`"):
+            read("fer2013.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("faces.rar", b"Rar!\x1a\7\1\0" + bytes(99), "a RAR archive"),
+        ("faces.7z", b"7z\xbc\xaf'\x1c\0\4" + bytes(99), "a 7z archive"),
+        ("faces.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(99), "compressed by zstd"),
+        ("fer2013.csv.gz", gzip.compress(b"emotion,pixels\n"), "compressed and holds no tar"),
+    ],
+)
+def test_what_is_packed_otherwise_is_to_be_unpacked(tmp_path, name, content, kind):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} is {kind}; unpack it"):
+        open_file_tree(tmp_path / name, BadInput("source", "stop"))

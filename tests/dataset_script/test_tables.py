@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, concatenate_datasets
 
 from dataset_script.bad_input import BadInput
-from dataset_script.tables import is_hub_id, is_table, read_table
+from dataset_script.tables import is_hub_id, is_table, load_table, read_table
 
 BAD_STOP = BadInput("source", "stop")
 
@@ -179,3 +182,32 @@ def test_a_column_of_images_that_holds_numbers_is_an_error(images):
     rows = Dataset.from_dict({"image": images, "label": ["sad", "happy"]})
     with pytest.raises(ValueError, match=r"^source: the column 'image' of split 'train' holds .*, not images"):
         read_table(DatasetDict(train=rows), BAD_STOP)
+
+
+@pytest.mark.parametrize("file", ["a.parquet", "a.jsonl", "folder/train/a.parquet", "folder/metadata.csv"])
+def test_a_table_that_is_a_git_lfs_pointer_is_refused_as_one(write_source, tmp_path, file):
+    source = write_source({file: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"})
+    with pytest.raises(ValueError, match=rf"{file} is a Git LFS pointer.*run `git lfs pull`"):
+        load_table(str(source / file.split("/")[0]), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_metadata_csv_of_a_spreadsheet_is_read(write_source, encoded, tmp_path, separator, encoding):
+    lines = ["file_name,label,group", *(f"{name}.png,{name},p{i:03}" for i, name in enumerate(("happy", "sad")))]
+    text = "\r\n".join(lines).replace(",", separator).encode(encoding)
+    images = {"happy.png": encoded(0), "sad.png": encoded(1)}
+    source = write_source({"metadata.csv": text, **images})
+    faces = read_table(load_table(str(source), tmp_path / "cache"), BAD_STOP)
+    assert [(face.label, face.group, face.read()) for face in faces] == [
+        (3, "p000", images["happy.png"]),
+        (4, "p001", images["sad.png"]),
+    ]
+
+
+def test_images_in_base64_are_refused_in_a_short_line_that_says_what_to_do(write_source, encoded, tmp_path):
+    text = base64.b64encode(encoded(0, size=64)).decode()
+    source = write_source({"a.jsonl": json.dumps({"image": text, "label": "sad"}).encode()})
+    (face,) = read_table(load_table(str(source / "a.jsonl"), tmp_path / "cache"), BAD_STOP)
+    with pytest.raises(ValueError, match=r"\A.{,80}Base64, decode it and save the bytes as Parquet\Z"):
+        face.read()

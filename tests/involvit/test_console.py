@@ -48,6 +48,9 @@ def test_a_path_may_begin_at_home_and_is_not_empty(capsys):
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--out", ""])
     assert "argument --out: the name is empty; name a file or folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--out", "https://example.org/x.csv"])
+    assert "argument --out: https://example.org/x.csv is a URL, and those are not read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x")])
@@ -115,6 +118,14 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch, capsys, has
         assert capsys.readouterr().err == said
 
 
+CONFIGURED = """
+class config:
+    LIB_THREADS = int(__import__("os").environ["LIB_THREADS"])
+def count():
+    if config.LIB_THREADS < 1:
+        raise ValueError("Number of threads specified must be > 0.")
+count()
+"""
 CONNECT = """
 def connect():
     path = os.environ.get("LIB_CERTIFICATES")
@@ -129,6 +140,7 @@ connect()
         ("LIB_TIMEOUT", "10s", 'int(os.environ["LIB_TIMEOUT"])', "invalid literal for int() with base 10: '10s'"),
         ("LIB_TIMEOUT", "", 'int(os.environ["LIB_TIMEOUT"])', "invalid literal for int() with base 10: ''"),
         ("LIB_KIND", "foo", '{}[os.environ["LIB_" + "KIND"].upper()]', "'FOO'"),
+        ("LIB_THREADS", "0", CONFIGURED, "Number of threads specified must be > 0."),
         ("LIB_CERTIFICATES", "/nowhere", CONNECT, "[Errno 2] No such file or directory"),
     ],
 )
@@ -138,6 +150,20 @@ def test_a_variable_that_a_library_cannot_use_is_named(tmp_path, monkeypatch, ca
     monkeypatch.setenv(variable, value)
     assert run_command(lambda: __import__("some_library")) == 2
     assert capsys.readouterr().err == f"error: {line}; correct or unset the environment variable {variable}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("libtorch_python.so: failed to map segment from shared object", "there is too little memory for it: allow"),
+        ("neither via reload nor after a failed `import torch`.", 'python -c "import torch" says why it failed'),
+    ],
+)
+def test_too_little_memory_for_a_library_is_told(text, advice, capsys):
+    assert run_command(raises(ImportError(text, name="torch._C"))) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {text}; {advice}")
+    assert "too little memory" in line
 
 
 def test_what_a_user_wrote_is_not_blamed_on_a_variable(monkeypatch, capsys):

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from involvit.files import check_output_folder, expand_user, is_ignored, locked, natural_key, whole_file, whole_folder
+from involvit.files import (
+    check_output_folder,
+    expand_user,
+    is_ignored,
+    is_lfs_pointer,
+    locked,
+    natural_key,
+    whole_file,
+    whole_folder,
+)
 
 
 def test_natural_order_counts():
@@ -149,3 +158,11 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path, monke
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # of root, nothing is ever refused
     with pytest.raises(PermissionError, match="cannot be written to; name another folder than"):
         check_output_folder(tmp_path / "new" / "report", overwrite=False, own=())
+
+
+def test_a_git_lfs_pointer_is_known_by_its_first_line():
+    pointer = (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2\n"
+    )
+    assert is_lfs_pointer(pointer[:64])
+    assert not is_lfs_pointer(b"version https://example.com")

@@ -201,7 +201,7 @@ def test_a_table_of_another_model_or_detector_is_refused_and_stays(opened, tmp_p
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("content", ["name,age\nme,7\n", '{"name": "me"}\n', "", "\x00\xff"])
+@pytest.mark.parametrize("content", ["name,age\nme,7\n", '{"name": "me"}\n', "\n", "\x00\xff"])
 def test_a_file_that_is_no_table_of_predictions_is_refused_and_stays(opened, tmp_path, suffix, content):
     path = tmp_path / f"out{suffix}"
     path.write_text(content)

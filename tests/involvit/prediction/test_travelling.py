@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 
@@ -53,6 +54,27 @@ def test_a_torch_model_travels_by_its_folder(tmp_path, monkeypatch):
     twin = pickle.loads(sent)
     np.testing.assert_array_equal(twin([FACE]), classifier([FACE]))
     assert twin.name == classifier.name
+
+
+def error_of(call):
+    try:
+        return str(call())
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_is_refused(onnx_model):
+    predictor = Predictor(onnx_model)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    for call in (lambda: predictor(FACE), lambda: Predictor(onnx_model)):
+        process = context.Process(target=lambda call=call: answers.put(error_of(call)))
+        process.start()
+        assert answers.get(timeout=20).startswith("a model was loaded before this process was forked")
+        process.join()
+    assert len(predictor(FACE)) == 1
 
 
 def test_a_process_gets_it(onnx_model):

@@ -153,3 +153,21 @@ def test_the_tilde_is_the_home_of_the_user_also_where_the_shell_leaves_it(tmp_pa
 def test_an_empty_name_is_not_the_working_directory(words):
     with pytest.raises(ValueError, match=r"(output_dir|data_dir) is empty; name a folder"):
         parse_recipe(words)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "is empty"),
+        ("# nothing yet", "is empty"),
+        ("- seed\n- fold\n", "holds a list"),
+        ("seed", "holds a str"),
+        ("seed: 1\n\tfold: 2\n", r"is not YAML \(line 2: .*tab"),
+        ("seed: [1", r"is not YAML \(line"),
+        ("seed: \0", "is not YAML"),
+    ],
+)
+def test_a_config_without_fields_is_refused_by_its_name(tmp_path, content, problem):
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(ValueError, match=rf"--config .*recipe\.yaml {problem}"):
+        parse_recipe([f"--config={tmp_path / 'recipe.yaml'}", "--out=out"])
