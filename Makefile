@@ -47,6 +47,8 @@ test: $(INSTALLED) ## run all tests, in as many processes as there are cores
 test-browser: $(INSTALLED) ## use the app and the exported page in Chromium, the page in Firefox too, headless; screenshots go to outputs/screenshots
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium || \
 		{ echo "Chromium is missing; install it (Debian and Ubuntu: sudo apt install chromium)" >&2; exit 1; }
+	@command -v firefox-esr firefox >/dev/null || apt-get install --yes --no-install-recommends firefox-esr || \
+		echo "Firefox is missing; its test is skipped (Debian: sudo apt install firefox-esr)" >&2
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --editable ".[browser]"
 	YUNET="$(YUNET)" $(VENV)/bin/python -m pytest -m browser
 
