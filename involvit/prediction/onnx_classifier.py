@@ -70,12 +70,10 @@ class OnnxClassifier:
             if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
                 raise TypeError(f"labels are {labels}")
             self.labels = tuple(labels)
-            self._resample = Image.Resampling[resample.upper()]
-            # pixel * scale + shift = (pixel / 255 - mean) / std
-            mean, std = (np.array(of_channels, np.float32).reshape(3, 1, 1) for of_channels in (mean, std))
+            self._settings = self.image_size, mean, std, resample
             with np.errstate(all="ignore"):  # refused below
-                self._scale, self._shift = 1 / (255 * std), -mean / std
-            if not (self.image_size > 0 and np.isfinite([self._scale, self._shift]).all()):
+                black = pixel_values_of([np.zeros((1, 1, 3), np.uint8)], *self._settings)
+            if not np.isfinite(black).all():
                 raise ValueError(f"image_size is {self.image_size}, image_std {metadata['image_std']}")
         except Exception as error:
             raise ValueError(
@@ -100,9 +98,22 @@ class OnnxClassifier:
         Returns:
             `pixel_values`, float32 [N, 3, image_size, image_size].
         """
-        size = (self.image_size, self.image_size)
-        pixels = np.stack([np.asarray(Image.fromarray(image).resize(size, self._resample)) for image in images])
-        return pixels.transpose(0, 3, 1, 2) * self._scale + self._shift
+        return pixel_values_of(images, *self._settings)
+
+
+def pixel_values_of(
+    images: Sequence[np.ndarray], image_size: int, mean: Sequence[float], std: Sequence[float], resample: str
+) -> np.ndarray:
+    """Resizes images and normalises them by what a file's metadata says.
+
+    Returns:
+        float32 [N, 3, image_size, image_size].
+    """
+    method = Image.Resampling[resample.upper()]
+    pixels = np.stack([np.asarray(Image.fromarray(image).resize((image_size, image_size), method)) for image in images])
+    # pixel * scale + shift = (pixel / 255 - mean) / std
+    mean, std = (np.array(of_channels, np.float32).reshape(3, 1, 1) for of_channels in (mean, std))
+    return pixels.transpose(0, 3, 1, 2) * (1 / (255 * std)) + -mean / std
 
 
 def _num_threads() -> int:

@@ -34,6 +34,7 @@ from modeling_involvit import fold_for_inference
 
 from ..files import expand_user, whole_file
 from ..pixels import to_rgb
+from ..prediction.onnx_classifier import METADATA, pixel_values_of
 from ..prediction.torch_classifier import load_network
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 OPSET = 20
 TOLERANCE = 1e-4  # between the logits of torch and onnxruntime in float32, as a share of the largest where above 1
+GREY_LEVELS = 3  # between pixels as torch and as Pillow resize them, of 255; one is usual
 INT8_TOLERANCE = 0.1  # of the probability; 0.01 is usual
 CALIBRATION_IMAGES = 20 * len(LABELS)
 
@@ -93,6 +95,7 @@ def export_onnx(
     network, processor = load_network(str(model))
     network = network.eval()
     metadata = _metadata(model, network, processor)
+    _check_preprocessing(model, processor, metadata)
     image_size = metadata["image_size"]
     calibration = None if quantize is None else _calibration_batches(calibration_data, processor, image_size)
     exported = _to_onnx(model, network, image_size)
@@ -132,6 +135,20 @@ def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str
         **({} if licence is None else {"license": licence}),
         "version": importlib.metadata.version("involvit"),
     }
+
+
+def _check_preprocessing(model: str | Path, processor: Any, metadata: dict[str, Any]) -> None:
+    """Refuses an image processor that does more than the metadata say, such as swapping colours."""
+    generator = np.random.default_rng(0)
+    images = [generator.integers(256, size=(*size, 3), dtype=np.uint8) for size in ((40, 50), (300, 200))]
+    given = processor(images, return_tensors="pt", input_data_format="channels_last")["pixel_values"].numpy()
+    said = pixel_values_of(images, *(metadata[key] for key in METADATA[1:]))
+    grey_levels = 255 * np.reshape(metadata["image_std"], (3, 1, 1)) * np.abs(given - said)
+    if not grey_levels.max() < GREY_LEVELS:
+        raise ValueError(
+            f"{model}: its {type(processor).__name__} does other things than resizing and normalising, which the ONNX "
+            f"file cannot express: pixels differ by up to {grey_levels.max():.0f} of 255; export another model"
+        )
 
 
 class _Logits(nn.Module):

@@ -210,3 +210,8 @@ def test_mistakes_are_told(classifier):
         next(Predictor(classifier).stream([], batch_size=0))
     with pytest.raises(ValueError, match=r"add faces=True \(--faces\)"):
         Predictor(classifier, face_detector=PixelDetector())
+
+
+def test_what_is_no_classifier_is_refused():
+    with pytest.raises(ValueError, match="a function is no classifier; give a model as its folder"):
+        Predictor(lambda images: images)

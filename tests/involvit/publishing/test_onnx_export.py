@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.special import softmax
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+from transformers import EfficientNetImageProcessor, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from dataset_script.rendered.rendered_faces import rendered_faces
 from involvit.prediction.onnx_classifier import OnnxClassifier
@@ -188,6 +188,12 @@ def test_other_architectures_are_exported_too(tmp_path):
     with pytest.raises(ValueError, match="other things than resizing to a square"):
         export_onnx(tmp_path / "vit", tmp_path / "oblong.onnx")
     assert not (tmp_path / "oblong.onnx").exists()
+
+    normalises_twice = EfficientNetImageProcessor(size={"height": 32, "width": 32}, include_top=True)
+    normalises_twice.save_pretrained(tmp_path / "vit")
+    with pytest.raises(ValueError, match=r"EfficientNetImageProcessor.* does other things .* pixels differ by"):
+        export_onnx(tmp_path / "vit", tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
 
 
 def test_calibration_faces_are_spread_over_the_classes_of_a_source(tmp_path, monkeypatch):
