@@ -70,7 +70,8 @@ def build_loaders(
     loader = partial(DataLoader, num_workers=num_workers, worker_init_fn=_ignore_ctrl_c)
     rows = faces["train"]
     target = "votes" if recipe.votes and "votes" in rows.column_names else "label"
-    train_faces = FaceDataset(rows, processor, build_augmentation(recipe.augmentation), recipe.seed, target)
+    augmentation = build_augmentation(recipe.augmentation, processor.size.height)
+    train_faces = FaceDataset(rows, processor, augmentation, recipe.seed, target)
     if num_workers:
         with naming_full_shared_memory():
             train_faces.epoch.share_memory_()  # workers outlive an epoch

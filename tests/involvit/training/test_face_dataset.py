@@ -25,7 +25,7 @@ def processor():
 
 
 def augmented(faces, processor, seed=0):
-    return FaceDataset(faces, processor, build_augmentation(SPEC), seed)
+    return FaceDataset(faces, processor, build_augmentation(SPEC, 32), seed)
 
 
 def pixels(dataset, epoch, order=range(10), num_workers=0):

@@ -10,6 +10,8 @@ import torch
 from involvit.training.loaders import build_loaders, data_fingerprint, load_faces, naming_full_shared_memory
 from involvit.training.recipe import Recipe
 
+PROCESSOR = SimpleNamespace(size=SimpleNamespace(height=32, width=32))
+
 
 def train_loader(labels, processor, order, **fields):
     rows = datasets.Dataset.from_dict({"image": [0] * len(labels), "label": labels})
@@ -19,14 +21,14 @@ def train_loader(labels, processor, order, **fields):
 def test_class_balance_by_sampler_draws_each_class_as_often():
     labels = [0] * 900 + [1] * 90 + [2] * 10
     order = torch.Generator().manual_seed(0)
-    loader = train_loader(labels, None, order, class_balance="sampler", batch_size=10, num_workers=0)
+    loader = train_loader(labels, PROCESSOR, order, class_balance="sampler", batch_size=10, num_workers=0)
     drawn = np.asarray(labels)[list(loader.sampler)]
     assert np.bincount(drawn) / 1000 == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
 @pytest.mark.parametrize(("images", "batches"), [(41, [20, 20]), (40, [20, 20]), (42, [20, 20, 2]), (1, [1])])
 def test_no_batch_after_others_has_one_image_on_which_batch_norm_fails(images, batches):
-    loader = train_loader([0] * images, None, torch.Generator(), batch_size=20, num_workers=0)
+    loader = train_loader([0] * images, PROCESSOR, torch.Generator(), batch_size=20, num_workers=0)
     assert [len(batch) for batch in loader.batch_sampler] == batches
 
 
