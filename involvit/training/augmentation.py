@@ -36,9 +36,7 @@ def build_augmentation(transforms: Sequence[dict[str, dict[str, Any]]], image_si
 
 def _try_transform(name: str, arguments: dict[str, Any], image_size: int) -> None:
     transform = _build_transform(name, {**arguments, "p": 1.0})
-    rule = (
-        f"it must give uint8 images of {image_size} x {image_size} px; they are normalised afterwards"
-    )
+    rule = f"it must give uint8 images of {image_size} x {image_size} px; they are normalised afterwards"
     image = np.zeros((image_size, image_size, 3), np.uint8)
     try:
         given = transform(image=image)["image"]

@@ -195,7 +195,7 @@ def test_sheet_writes_a_picture_once(tmp_path, capsys):
         (["build", "--data", "BROKEN", "--out", "OUT"], "bad.png is empty"),
         (["build", "--data", "rendered", "--rendered_size", "9", "--out", "OUT"], "it must be from 96 to 352 pixels"),
         (["render", "--images", "0", "--out", "OUT"], "it must be at least 1"),
-        (["sheet", "--out", "OUT"], "unknown file extension"),
+        (["sheet", "--out", "OUT"], "out: name a file that ends in the name of an image format"),
         (["duplicates"], "--data"),
         (["duplicates", "--data", ""], "the data has no name"),
         (["duplicates", "--data", "~nobody_here/faces"], "does not exist"),
@@ -207,7 +207,7 @@ def test_sheet_writes_a_picture_once(tmp_path, capsys):
         (["duplicates", "--data", "rendered", "--rendered_images", "0"], "it must be at least 1"),
         (["build", "--data", "DATA", "--out", "PIPE"], "is a file; name a folder"),
         (["render", "--size", "96", "--images", "1", "--seed", "-1", "--out", "OUT"], "seed"),
-        (["sheet", "--columns", "0", "--out", "OUT"], "at least 1"),
+        (["sheet", "--columns", "0", "--out", "OUT.png"], "at least 1"),
         (["brew"], "invalid choice"),
     ],
 )
@@ -221,6 +221,7 @@ def test_a_mistake_is_status_2_and_one_line_and_writes_nothing(parted_source, tm
         "PIPE": str(tmp_path / "pipe"),
         "DATA": str(parted_source),
         "OUT": str(tmp_path / "out"),
+        "OUT.png": str(tmp_path / "out.png"),
         "BROKEN": str(broken),
     }
     cache = ["--cache_dir", str(tmp_path / "cache")] if "--data" in arguments else []
@@ -233,7 +234,7 @@ def test_a_mistake_is_status_2_and_one_line_and_writes_nothing(parted_source, tm
     assert line.startswith("error: ")
     assert message in line
     assert not any("Traceback" in text for text in progress)
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_the_command_line_ends_without_a_traceback(tmp_path):
