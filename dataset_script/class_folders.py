@@ -24,9 +24,9 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
 
     `[TOP/...][PART/...]CLASS/.../image`: the first folder with a class's name gives the label, a folder before it with
     a part's name (`Train`, `Val_Aligned_Faces_new`, `validation`) the part, else one after it (`Happy/train/image`).
-    Images of a test part may lie in no class
-    folder; they have no label. Where a part is there both as frames and as aligned faces (a folder with `aligned` in
-    its name), the aligned faces are taken. Files outside class folders that are not images are ignored.
+    Images of a test part may lie in no class folder; they have no label. Where a part is there both as frames and as
+    aligned faces (a folder with `aligned` in its name), the aligned faces are taken. Files outside class folders that
+    are not images are ignored.
 
     Args:
         tree: The files.

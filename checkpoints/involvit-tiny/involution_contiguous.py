@@ -36,11 +36,10 @@ def _sum_rows(builder, vectors, at_edge, out, a, b, width, counts):
     numbers = [builder.select(is_n, num_n.type(n), last) for n, is_n in enumerate(is_written)]
     sums = [cgutils.alloca_once_value(builder, vectors.zero) for _ in numbers]
     with cgutils.for_range(builder, num_u) as (u, _), cgutils.for_range(builder, num_v) as (v, _):
-        a_index, b_index = (
-            vectors.at(at, (u, steps[0]), (v, steps[1])) for at, steps in ((a_at, a_steps), (b_at, b_steps))
-        )
-        a_column, b_column = (vectors.at(columns[0], (v, columns[1])) for columns in (a_columns, b_columns))
-        a_lanes = vectors.load(a, a_index, mask_of(a_column))
+        a_index = vectors.at(a_at, (u, a_steps[0]), (v, a_steps[1]))
+        a_lanes = vectors.load(a, a_index, mask_of(vectors.at(a_columns[0], (v, a_columns[1]))))
+        b_index = vectors.at(b_at, (u, b_steps[0]), (v, b_steps[1]))
+        b_column = vectors.at(b_columns[0], (v, b_columns[1]))
         for n, total in zip(numbers, sums, strict=True):
             mask = mask_of(vectors.at(b_column, (n, b_columns[2])))
             vectors.add_product(total, a_lanes, vectors.load(b, vectors.at(b_index, (n, b_steps[2])), mask))

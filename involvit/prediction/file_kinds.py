@@ -109,9 +109,8 @@ def begins_as_parquet(head: bytes) -> bool:
     return head.startswith(b"PAR1")
 
 
-def is_tar(path: str | PurePath) -> bool:
-    """Returns whether the content of a file is a tar, compressed or not."""
-    head = first_bytes(path)
+def _is_tar(path: str | PurePath, head: bytes) -> bool:
+    """Returns whether the content of a file that begins so is a tar, compressed or not."""
     for magic, decompress in DECOMPRESSORS.items():
         if head.startswith(magic):
             with suppress(OSError, tarfile.ReadError), naming_tar_damage(), open_regular(path) as file:
@@ -128,7 +127,7 @@ def is_video(path: str | PurePath) -> bool:
 def is_parquet(path: str | PurePath) -> bool:
     """Returns whether a shard is Parquet; else it is a tar."""
     head = first_bytes(path)
-    return begins_as_parquet(head) or (PurePath(path).suffix.lower() == ".parquet" and not is_tar(path))
+    return begins_as_parquet(head) or (PurePath(path).suffix.lower() == ".parquet" and not _is_tar(path, head))
 
 
 def is_shard(path: str | PurePath) -> bool:
@@ -139,7 +138,7 @@ def is_shard(path: str | PurePath) -> bool:
     if PurePath(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return False
     head = first_bytes(path)
-    if begins_as_parquet(head) or is_tar(path):
+    if begins_as_parquet(head) or _is_tar(path, head):
         return True
     is_named_so = PurePath(path).name.lower().endswith(SHARD_SUFFIXES)
     return is_named_so and not begins_as_image(head, ".tif") and not begins_as_video(head)

@@ -120,11 +120,11 @@ class Predictor:
             raise ValueError("a face detector was given, but faces are not looked for: add faces=True (--faces)")
         is_loaded = callable(face_detector) or not faces
         self.detector = face_detector if is_loaded else load_face_detector(face_detector)
-        if callable(model) and not all(hasattr(model, name) for name in ("labels", "image_size", "name")):
+        self.classifier = model if callable(model) else load_classifier(model)
+        if not all(hasattr(self.classifier, name) for name in ("labels", "image_size", "name")):
             raise ValueError(
                 f"a {type(model).__name__} is no classifier; give a model as its folder, after save_pretrained, or id"
             )
-        self.classifier = model if callable(model) else load_classifier(model)
         self._detecting = threading.Lock()  # detectors keep state
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:

@@ -92,10 +92,16 @@ def _check_is_whole(checkpoint: Path) -> None:
         written = json.loads((checkpoint / _CHECKSUMS).read_text())
         found = _checksums(checkpoint)
         bad = [name for name in sorted({_PROGRESS, *written}) if found.get(name, 0) != written.get(name)]
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        bad = [_CHECKSUMS]
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        bad = [_CHECKSUMS]
+    except (
+        FileNotFoundError,
+        IsADirectoryError,
+        NotADirectoryError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
+        bad = [_CHECKSUMS]  # there is none, or none of ours
     if bad:
         raise ValueError(
             f"{checkpoint} is damaged ({bad[0]} is missing or not as it was written); remove it to continue from an "
