@@ -232,7 +232,7 @@ def test_a_csv_that_is_a_git_lfs_pointer_is_refused_as_one(write_source, kind):
         ("faces.rar", b"Rar!\x1a\7\1\0" + bytes(99), "a RAR archive"),
         ("faces.7z", b"7z\xbc\xaf'\x1c\0\4" + bytes(99), "a 7z archive"),
         ("faces.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(99), "compressed by zstd"),
-        ("fer2013.csv.gz", gzip.compress(b"emotion,pixels\n"), "compressed and holds no tar"),
+        ("fer2013.csv.gz", gzip.compress(b"emotion,pixels\n", mtime=0), "compressed and holds no tar"),
     ],
 )
 def test_what_is_packed_otherwise_is_to_be_unpacked(tmp_path, name, content, kind):
