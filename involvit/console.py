@@ -94,7 +94,7 @@ def run_command(command: Callable[[], int], interrupted: str = "interrupted") ->
         if isinstance(error, OSError) and error.errno and error.filename is None and not _takes_output():
             print(f"error: the output (stdout) cannot be written: {error.strerror}", file=sys.stderr)
             return MISTAKE
-        text, advice = one_line(error), _cache_advice(error) or _environment_advice(error) or _memory_advice(error)
+        text, advice = one_line(error), _cache_advice(error) or environment_advice(error) or _memory_advice(error)
         if isinstance(error, ValueError | OSError | ImportError) or advice:
             print(f"error: {text}{advice}", file=sys.stderr)
             return MISTAKE
@@ -137,7 +137,7 @@ def _cache_advice(error: BaseException | None) -> str:
     return ""
 
 
-def _environment_advice(error: BaseException | None) -> str:
+def environment_advice(error: BaseException | None) -> str:
     """Returns what to do where a library could not use an environment variable: it seldom says which one.
 
     It is one that the failing lines read, or else one whose value the library's complaint quotes.

@@ -13,7 +13,7 @@ def fault_of_model_folder(folder: Path) -> str | None:
     It reads on after the folder's name.
     """
     for path in sorted(folder.glob("*")):
-        if _is_lfs_pointer(path):
+        if is_lfs_pointer_at(path):
             return f"cannot be loaded: {path} {LFS_ADVICE}"
     if (folder / "config.json").exists():
         return None
@@ -25,7 +25,8 @@ def fault_of_model_folder(folder: Path) -> str | None:
     return None
 
 
-def _is_lfs_pointer(path: Path) -> bool:
+def is_lfs_pointer_at(path: Path) -> bool:
+    """Returns whether there is a file that is what a clone without Git LFS holds of the real one."""
     try:
         if not path.is_file():
             return False

@@ -21,6 +21,7 @@ from .face_painter import paint
 from .shot import sample_shot
 
 SMALLEST, LARGEST = 96, 352
+WIDEST = 16_383  # pixels of a WebP picture; other formats store more
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,7 @@ def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFa
     Raises:
         ValueError: If an argument is out of its range.
     """
-    if num_images < 1:
-        raise ValueError(f"the number of rendered images is {num_images}; it must be at least 1.")
-    if not SMALLEST <= size <= LARGEST:
-        raise ValueError(f"the size of rendered images is {size}; it must be from {SMALLEST} to {LARGEST} pixels.")
-    if seed < 0:
-        raise ValueError(f"the seed of rendered images is {seed}; it must not be negative.")
+    _check(num_images, size, seed)
     for index in range(num_images):
         number, label = divmod(index, len(LABELS))
         person_rng = np.random.default_rng((seed, number))
@@ -61,8 +57,24 @@ def rendered_faces(num_images: int, size: int, seed: int) -> Iterator[RenderedFa
         yield RenderedFace(f"{LABELS[label]}/{person}_{label:02d}.png", label, person, image)
 
 
+def _check(num_images: int, size: int, seed: int) -> None:
+    if num_images < 1:
+        raise ValueError(f"the number of rendered images is {num_images}; it must be at least 1.")
+    if not SMALLEST <= size <= LARGEST:
+        raise ValueError(f"the size of rendered images is {size}; it must be from {SMALLEST} to {LARGEST} pixels.")
+    if seed < 0:
+        raise ValueError(f"the seed of rendered images is {seed}; it must not be negative.")
+
+
 def contact_sheet(columns: int, size: int, seed: int) -> Image.Image:
-    """Sets a row of faces from `rendered_faces` for each expression, in the order of `LABELS`; a column is a person."""
+    """Sets a row of faces from `rendered_faces` for each expression, in the order of `LABELS`; a column is a person.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the sheet would be wider than every format can store.
+    """
+    _check(columns * len(LABELS), size, seed)
+    if columns * size > WIDEST:
+        raise ValueError(f"{columns} faces of {size} pixels are wider than {WIDEST} pixels; lower --columns or --size.")
     sheet = Image.new("RGB", (columns * size, len(LABELS) * size))
     for index, face in enumerate(rendered_faces(columns * len(LABELS), size, seed)):
         sheet.paste(face.image, (index // len(LABELS) * size, face.label * size))

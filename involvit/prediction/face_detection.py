@@ -12,6 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from ..console import one_line
 from .file_kinds import open_regular
 from .images import check_rgb, quiet_opencv, scaled
 
@@ -179,30 +180,40 @@ def load_face_detector(path: str | Path | None = None) -> FaceDetector:
         FileNotFoundError: If there is no file at the path.
         ValueError: If the file is not a YuNet model.
     """
-    path = path or cached_yunet()
-    if path is not None:
-        return YuNetDetector(path)
-    logger.warning(
-        "faces are found by scikit-image's LBP cascade, which misses many, because YuNet is not in the cache and "
-        f"cannot be downloaded; for better detection, get {YUNET_FILE} of the Hub's {YUNET_REPO} and pass its path "
-        "with --face_detector"
-    )
-    return LBPDetector()
+    try:
+        path = path or cached_yunet()
+    except NoYuNetError as reason:
+        logger.warning(
+            f"faces are found by scikit-image's LBP cascade, which misses many, because {reason}; for better "
+            f"detection, get {YUNET_FILE} of the Hub's {YUNET_REPO} and pass its path with --face_detector"
+        )
+        return LBPDetector()
+    return YuNetDetector(path)
 
 
-def cached_yunet() -> str | None:
-    """Returns the model in the Hub's cache, downloading it where it is not; None where that does not work."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+class NoYuNetError(OSError):
+    """YuNet is neither here nor can it be downloaded. The message says why."""
+
+
+def cached_yunet() -> str:
+    """Returns the model in the Hub's cache, downloading it where it is not.
+
+    Raises:
+        NoYuNetError: Where that does not work.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    from ..hub_answer import fault_of_hub
 
     if isinstance(cached := try_to_load_from_cache(YUNET_REPO, YUNET_FILE), str):
         return cached
-    try:
-        # A network that does not answer would cost hf_hub_download minutes: it asks six times, up to a minute each.
-        get_hf_file_metadata(hf_hub_url(YUNET_REPO, YUNET_FILE), timeout=HUB_TIMEOUT_S)
-        return hf_hub_download(YUNET_REPO, YUNET_FILE)
-    except Exception as error:  # of the Hub, of the connection, of the disk: there is another detector
-        logger.debug("YuNet could not be downloaded: %s", error)
-        return None
+    reason = fault_of_hub(YUNET_REPO, YUNET_FILE, HUB_TIMEOUT_S)
+    if reason is None:
+        try:
+            return hf_hub_download(YUNET_REPO, YUNET_FILE)
+        except Exception as error:  # of the Hub, of the connection, of the disk: there is another detector
+            reason = one_line(error)
+    raise NoYuNetError(f"YuNet is not in the cache and cannot be downloaded ({reason})")
 
 
 def align_face(image: np.ndarray, face: Face, size: int) -> np.ndarray:

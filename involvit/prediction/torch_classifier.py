@@ -12,18 +12,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import LocalEntryNotFoundError
+from PIL import Image
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    PreTrainedConfig,
+    TimmWrapperImageProcessor,
+)
 from transformers.utils import logging
 
 from modeling_involvit import InvolViTForImageClassification, InvolViTImageProcessor, fold_for_inference
 
 from ..files import expand_user
+from ..hub_answer import fault_of_hub
 from ..model_folders import fault_of_model_folder
 from ..names import file_name
-from .classifier import check_labels
+from .classifier import check_labels, reason_of
 from .file_kinds import first_bytes
 from .forks import check_is_not_forked
 from .processes import processes
@@ -63,8 +69,10 @@ class TorchClassifier:
         self._source = str(folder.absolute()) if folder.is_dir() else str(model), trust_remote_code
         self.name = f"{file_name(folder.resolve().name)}@{sha256.hexdigest()[:8]}"
         self.labels = tuple(label for _, label in sorted(network.config.id2label.items()))
-        size = getattr(self.processor, "crop_size", None) or self.processor.size  # that of its last crop or resize
-        self.image_size = size.get("height") or size["shortest_edge"]
+        try:
+            self.image_size = self.preprocess([np.zeros((512, 512, 3), np.uint8)]).shape[-1]
+        except Exception as error:  # settings of every kind
+            raise ValueError(f"{model} has settings that cannot be used: {reason_of(error)}") from error
         device = processes().device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(device).eval().requires_grad_(False)
         if network.config.model_type == "involvit":
@@ -88,6 +96,8 @@ class TorchClassifier:
         return self._pixel_values(images).numpy()
 
     def _pixel_values(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        if isinstance(self.processor, TimmWrapperImageProcessor):  # knows no formats of arrays
+            return self.processor([Image.fromarray(image) for image in images])["pixel_values"]
         return self.processor(list(images), return_tensors="pt", input_data_format="channels_last")["pixel_values"]
 
 
@@ -103,7 +113,8 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
     if is_hub_id and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise FileNotFoundError(f"{model}: no such folder; name a folder that train.py wrote, or a Hub id")
     source = model if is_hub_id else str(folder)
-    local = {"local_files_only": True} if is_hub_id and not is_reachable(model) else {}
+    no_hub = fault_of_hub(model, "config.json", HUB_TIMEOUT_S) if is_hub_id else None
+    local = {} if no_hub is None else {"local_files_only": True}
     shows_progress = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of what takes a moment
     try:
@@ -141,6 +152,7 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
         elif marked := [path for path in folder.glob("*.json") if _has_byte_order_mark(path)]:
             message = f"{model} cannot be loaded: {marked[0]} begins with a byte order mark; save it as UTF-8 without"
         elif is_hub_id:
+            reason = no_hub if isinstance(error.__cause__, LocalEntryNotFoundError) else reason
             message = (
                 f"{model!r} is not a folder here, and cannot be loaded from the Hub ({reason}). Without a network name "
                 "the folder of a copy or of a model that train.py wrote, or none: one comes with the package"
@@ -168,14 +180,3 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
 def _has_byte_order_mark(path: Path) -> bool:
     """Returns whether a text begins as some editors on Windows write it."""
     return first_bytes(path).startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-
-
-def is_reachable(model: str) -> bool:
-    """Returns whether the Hub answers; where it does not, the library would ask six times and say so each time."""
-    try:
-        get_hf_file_metadata(hf_hub_url(model, "config.json"), timeout=HUB_TIMEOUT_S)
-    except HfHubHTTPError:  # an answer too
-        return True
-    except Exception:  # no network, or told to do without it
-        return False
-    return True

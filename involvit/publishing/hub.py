@@ -19,8 +19,9 @@ from ..training.public_recipe import public_recipe
 from .card_contents import FIGURES
 from .model_card import check_is_there, model_card, read_json
 
+_INDEX = "model.safetensors.index.json"  # of weights in several files
 # What belongs to a model. Whatever else is in its folder, such as checkpoints and logs, stays there.
-_CONTENT = ("config.json", "preprocessor_config.json", "*.safetensors", "*.py", "model*.onnx", "report.json")
+_CONTENT = ("config.json", "preprocessor_config.json", "*.safetensors", _INDEX, "*.py", "model*.onnx", "report.json")
 _GET_TOKEN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 
 
@@ -97,14 +98,20 @@ def _check_model(directory: Path) -> None:
     # A tokenizer has two, a slow one and a fast one, or null.
     entries = [name for names in auto_map.values() for name in (names if isinstance(names, list) else [names]) if name]
     code = {f"{name.rpartition('.')[0]}.py" for name in entries if "--" not in name}
-    for name in ("model.safetensors", *sorted(code)):
+    weights = {"model.safetensors"}
+    if (directory / _INDEX).exists():
+        try:
+            weights = set(read_json(directory / _INDEX)["weight_map"].values())
+        except (KeyError, AttributeError):
+            raise ValueError(f"{directory / _INDEX} names no files of weights; save the model again") from None
+    for name in sorted(weights | code):
         check_is_there(directory / name)
-    weights = directory / "model.safetensors"
-    try:
-        with safe_open(weights, framework="numpy"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is cut off or damaged ({error}); save the model again") from error
+    for path in sorted(directory / name for name in weights):
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"{path} is cut off or damaged ({error}); save the model again") from error
 
 
 def find_token() -> str:

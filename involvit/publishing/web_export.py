@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from ..colors import class_colors
 from ..files import check_output_folder, expand_user, whole_folder
+from ..hub_answer import fault_of_hub
 from ..prediction.face_detection import (
     FER_LANDMARKS,
     YUNET_FILE,
@@ -30,10 +31,11 @@ from ..prediction.face_detection import (
     YUNET_MIN_SCORE,
     YUNET_REPO,
     YUNET_VIEWS,
+    NoYuNetError,
     YuNetDetector,
     cached_yunet,
 )
-from ..prediction.torch_classifier import is_reachable
+from ..prediction.torch_classifier import HUB_TIMEOUT_S
 from .int8_weights import store_weights_in_int8
 from .onnx_export import export_onnx
 
@@ -95,11 +97,13 @@ def export_web(
     out = expand_user(out)
     check_output_folder(out, overwrite=True, own=_OWN)
     runtime_files = None if runtime is None else _runtime_files(expand_user(runtime))
-    detector = face_detector or cached_yunet()
-    if detector is None:
+    try:
+        detector = face_detector or cached_yunet()
+    except NoYuNetError as reason:
+        detector = None
         logger.warning(
-            f"visitors must mark faces themselves, because YuNet is not in the cache and cannot be downloaded; get "
-            f"{YUNET_FILE} of the Hub's {YUNET_REPO} and pass its path with --face_detector"
+            f"visitors must mark faces themselves, because {reason}; get {YUNET_FILE} of the Hub's {YUNET_REPO} and "
+            "pass its path with --face_detector"
         )
     else:
         YuNetDetector(detector)  # refuses other files
@@ -211,7 +215,8 @@ def _limits(model: str | Path) -> Markup | None:
     card = expand_user(model) / "README.md"
     try:
         if not card.parent.is_dir():
-            card = hf_hub_download(str(model), "README.md", local_files_only=not is_reachable(str(model)))
+            no_hub = fault_of_hub(str(model), "README.md", HUB_TIMEOUT_S)
+            card = hf_hub_download(str(model), "README.md", local_files_only=no_hub is not None)
         text = ModelCard.load(card).text
     except (OSError, ValueError, TypeError, HfHubHTTPError):  # no file, or one that is no card
         return None

@@ -17,7 +17,8 @@ from modeling_involvit import (
     load_vit_checkpoint,
 )
 
-from ..model_folders import fault_of_model_folder
+from ..files import LFS_ADVICE
+from ..model_folders import fault_of_model_folder, is_lfs_pointer_at
 from .public_recipe import WEIGHT_FIELDS
 from .recipe import Recipe
 
@@ -84,6 +85,8 @@ def build_model(recipe: Recipe, config: InvolViTConfig) -> InvolViTForImageClass
         if branch is None and (weights[name] or is_frozen):
             raise ValueError(f"the recipe names the branch {name}, but the model has branches={config.branches}")
         if weights[name]:
+            if is_lfs_pointer_at(Path(weights[name])):
+                raise ValueError(f"{weights[name]} {LFS_ADVICE}")
             load(branch, weights[name])
         if is_frozen:
             branch.requires_grad_(False)

@@ -208,6 +208,8 @@ def test_sheet_writes_a_picture_once(tmp_path, capsys):
         (["build", "--data", "DATA", "--out", "PIPE"], "is a file; name a folder"),
         (["render", "--size", "96", "--images", "1", "--seed", "-1", "--out", "OUT"], "seed"),
         (["sheet", "--columns", "0", "--out", "OUT.png"], "at least 1"),
+        (["sheet", "--size", "20000", "--out", "OUT.png"], "it must be from 96 to 352 pixels"),
+        (["sheet", "--columns", "1000000", "--out", "OUT.png"], "wider than 16383 pixels; lower --columns or --size"),
         (["brew"], "invalid choice"),
     ],
 )

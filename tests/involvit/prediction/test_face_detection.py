@@ -157,6 +157,7 @@ def test_with_neither_cache_nor_network_the_cascade_takes_over_and_one_line_says
     (record,) = caplog.records
     assert "--face_detector" in record.getMessage()
     assert "opencv/face_detection_yunet" in record.getMessage()
+    assert "(OfflineModeIsEnabled: " in record.getMessage()
 
 
 def test_the_hubs_cache_is_enough(red_squares, caplog):

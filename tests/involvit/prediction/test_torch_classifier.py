@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from PIL import Image
+from timm.models import save_for_hf
 from transformers import BertConfig, ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
 from involvit.prediction.torch_classifier import TorchClassifier
@@ -116,7 +119,16 @@ def test_a_model_saved_in_half_precision_gives_the_same_labels(tmp_path, images,
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
-def test_without_a_network_a_hub_id_is_refused_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "ConnectError: .*refused"),  # port 9, of no service
+        ({"HTTPS_PROXY": "socks5://127.0.0.1:9"}, "ImportError: Using SOCKS proxy, but the 'socksio' package is not"),
+        ({"SSL_CERT_FILE": "nowhere.pem"}, ".*; correct or unset the environment variable SSL_CERT_FILE"),
+        ({"HF_HUB_OFFLINE": "1"}, "OfflineModeIsEnabled: .*unset the `HF_HUB_OFFLINE` environment variable"),
+    ],
+)
+def test_a_hub_that_cannot_be_asked_is_told_in_one_line_with_the_reason(tmp_path, settings, reason):
     script = """
 from involvit.prediction.torch_classifier import TorchClassifier
 try: TorchClassifier("someone/model")
@@ -124,13 +136,16 @@ except ValueError as error: print(error)
 """
     unset = ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     environment = {name: value for name, value in os.environ.items() if name.upper() not in unset}
-    # Port 9, of no service, refuses; the library would try six times and say so.
-    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment |= {"HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **settings}
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert result.returncode == 0, result.stdout
-    assert re.fullmatch(r"'someone/model' is not a folder here, and cannot be loaded from the Hub .*\n", result.stdout)
+    # The library alone would try six times, and say so each time.
+    message = (
+        f"'someone/model' is not a folder here, and cannot be loaded from the Hub \\({reason}.*\\)\\. Without .*\n"
+    )
+    assert re.fullmatch(message, result.stdout)
 
 
 def test_norms_are_folded_for_speed(saved):
@@ -146,6 +161,21 @@ def test_a_model_of_other_kind_and_other_labels_works(tmp_path, images):
     classifier = TorchClassifier(tmp_path)
     assert (classifier.labels, classifier.image_size) == (("calm", "moved", "neither"), 40)
     np.testing.assert_allclose(classifier(images), probabilities(model, processor, images), atol=1e-5)
+
+
+def test_a_model_as_timm_saves_it_gives_what_timm_computes(tmp_path, images):
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=2).eval()
+    save_for_hf(model, tmp_path, model_config={"label_names": ["calm", "moved"]}, safe_serialization=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["model_args"]  # transformers 5.24 takes no num_classes there, which timm 1.0.31 writes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    classifier = TorchClassifier(tmp_path)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    with torch.no_grad():
+        expected = model(torch.stack([transform(Image.fromarray(image)) for image in images])).softmax(dim=1).numpy()
+    assert (classifier.labels, classifier.image_size) == (("calm", "moved"), 160)
+    np.testing.assert_allclose(classifier(images), expected, atol=1e-5)
 
 
 def test_the_name_tells_weights_apart(saved, tmp_path):

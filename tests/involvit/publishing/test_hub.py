@@ -336,6 +336,22 @@ def test_weights_that_are_cut_off_are_refused(small_folder):
         hub.push_folder(path, "anna/fer")
 
 
+def test_weights_in_several_files_are_all_pushed_and_each_must_be_there(model, pushed, tmp_path):
+    model.save_pretrained(tmp_path, max_shard_size="100KB")
+    (index,) = tmp_path.glob("*.index.json")
+    shards = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    assert len(shards) > 1
+    outcomes, _ = push({"sharded": {"directory": tmp_path, "repo_id": "anna/sharded"}}, pushed[2].url, pushed[3])
+    assert "url" in outcomes["sharded"], outcomes
+    assert {index.name, *shards} <= set(pushed[2].repos["anna/sharded"].files)
+    (tmp_path / shards[-1]).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{shards[-1]} is missing"):
+        hub.push_folder(tmp_path, "anna/fer")
+    index.write_text("{}")
+    with pytest.raises(ValueError, match=r"index\.json names no files of weights; save the model again"):
+        hub.push_folder(tmp_path, "anna/fer")
+
+
 def test_a_path_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         hub.push_folder(tmp_path / "nowhere", "anna/fer")

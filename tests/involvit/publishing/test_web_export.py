@@ -89,10 +89,8 @@ def quick(float32, monkeypatch):
 
 @pytest.fixture(scope="module")
 def site(model, runtime, tmp_path_factory):
-    """The page of that model, without a detector."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web_export, "cached_yunet", lambda: None)
-        return export_web(model, tmp_path_factory.mktemp("sites") / "site", runtime=runtime)
+    """The page of that model, without a detector: none is in the cache, and the suite is offline."""
+    return export_web(model, tmp_path_factory.mktemp("sites") / "site", runtime=runtime)
 
 
 class Page(HTMLParser):
@@ -192,7 +190,6 @@ def test_int8_weights_are_rounded_to_half_a_step_of_their_channel():
 def test_a_site_is_replaced_as_a_whole_and_nothing_else_is(model, runtime, detector, quick, tmp_path, monkeypatch):
     site = export_web(model, tmp_path / "site", detector, runtime)
     assert (site / "faces.onnx").exists()
-    monkeypatch.setattr(web_export, "cached_yunet", lambda: None)
     assert not (export_web(model, site, runtime=runtime) / "faces.onnx").exists()
     before = sorted(path.name for path in site.iterdir())
     monkeypatch.setattr(web_export, "_policy", lambda cdn: 1 / 0)
@@ -225,13 +222,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(words, message, model, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_filter_that_the_page_does_not_know_is_refused(model, tmp_path, monkeypatch):
+def test_a_filter_that_the_page_does_not_know_is_refused(model, tmp_path):
     processor = json.loads((model / "preprocessor_config.json").read_text()) | {"resample": 0}
     for path in model.iterdir():
         (tmp_path / "nearest").mkdir(exist_ok=True)
         (tmp_path / "nearest" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "nearest" / "preprocessor_config.json").write_text(json.dumps(processor))
-    monkeypatch.setattr(web_export, "cached_yunet", lambda: None)
     with pytest.raises(ValueError, match="resizes by 'nearest'; the page knows bilinear"):
         export_web(tmp_path / "nearest", tmp_path / "site")
     assert not (tmp_path / "site").exists()

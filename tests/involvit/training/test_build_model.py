@@ -48,3 +48,12 @@ def test_a_model_of_more_classes_is_not_started_from(model, tmp_path):
     recipe = save(model, [*LABELS, "Contempt"], tmp_path / "model")
     with pytest.raises(ValueError, match=r"pretrained .*model answers Angry, .*Contempt, but the data is labelled"):
         build_config(recipe)
+
+
+@pytest.mark.parametrize("field", ["rednet_checkpoint", "vit_pretrained"])
+def test_weights_of_a_branch_that_are_a_git_lfs_pointer_are_told(field, tmp_path):
+    path = tmp_path / "branch.safetensors"
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234\n")
+    recipe = Recipe("out", model=MODEL, **{field: str(path)})
+    with pytest.raises(ValueError, match=r"branch\.safetensors is a Git LFS pointer, .* run `git lfs pull`"):
+        build_model(recipe, build_config(recipe))
