@@ -107,21 +107,12 @@ def export_onnx(
 
 
 def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str, Any]:
-    """Collects what the file tells of the model; refuses preprocessing that these entries cannot express."""
+    """Collects what the file tells of the model; refuses an image processor that does not resize to a square."""
     size = getattr(processor, "size", None) or {}
-    is_plain = (
-        size.get("height") is not None
-        and size["height"] == size.get("width")
-        and processor.do_resize
-        and processor.do_rescale
-        and abs(processor.rescale_factor * 255 - 1) < 1e-6
-        and not getattr(processor, "do_center_crop", None)
-        and not getattr(processor, "do_pad", None)
-    )
-    if not is_plain:
+    if not (size.get("height") and size["height"] == size.get("width") and processor.do_resize):
         raise ValueError(
-            f"{model}: its {type(processor).__name__} does other things than resizing to a square and scaling to "
-            f"0 .. 1, which the ONNX file cannot express; set it so, or export another model"
+            f"{model}: its {type(processor).__name__} does other things than resizing to a square, which the ONNX file "
+            f"cannot express; set it so, or export another model"
         )
     card = expand_user(model) / "README.md"
     licence = (metadata_load(card) or {}).get("license") if card.is_file() else None
@@ -138,17 +129,22 @@ def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str
 
 
 def _check_preprocessing(model: str | Path, processor: Any, metadata: dict[str, Any]) -> None:
-    """Refuses an image processor that does more than the metadata say, such as swapping colours."""
+    """Refuses an image processor that does more than the metadata say, such as swapping colours or cropping."""
     generator = np.random.default_rng(0)
     images = [generator.integers(256, size=(*size, 3), dtype=np.uint8) for size in ((40, 50), (300, 200))]
     given = processor(images, return_tensors="pt", input_data_format="channels_last")["pixel_values"].numpy()
     said = pixel_values_of(images, *(metadata[key] for key in METADATA[1:]))
-    grey_levels = 255 * np.reshape(metadata["image_std"], (3, 1, 1)) * np.abs(given - said)
-    if not grey_levels.max() < GREY_LEVELS:
-        raise ValueError(
-            f"{model}: its {type(processor).__name__} does other things than resizing and normalising, which the ONNX "
-            f"file cannot express: pixels differ by up to {grey_levels.max():.0f} of 255; export another model"
-        )
+    if given.shape != said.shape:
+        differs = f"it gives {given.shape[2]} x {given.shape[3]} pixels, not its size"
+    else:
+        grey_levels = 255 * np.reshape(metadata["image_std"], (3, 1, 1)) * np.abs(given - said)
+        if grey_levels.max() < GREY_LEVELS:
+            return
+        differs = f"pixels differ by up to {grey_levels.max():.0f} of 255"
+    raise ValueError(
+        f"{model}: its {type(processor).__name__} does other things than resizing and normalising, which the ONNX file "
+        f"cannot express: {differs}; set it so, or export another model"
+    )
 
 
 class _Logits(nn.Module):

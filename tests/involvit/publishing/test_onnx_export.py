@@ -1,6 +1,7 @@
 import importlib.metadata
 import json
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import onnx
@@ -9,7 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from scipy.special import softmax
-from transformers import EfficientNetImageProcessor, ViTConfig, ViTForImageClassification, ViTImageProcessor
+from transformers import (
+    CLIPImageProcessor,
+    EfficientNetImageProcessor,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
 
 from dataset_script.rendered.rendered_faces import rendered_faces
 from involvit.prediction.onnx_classifier import OnnxClassifier
@@ -194,6 +201,28 @@ def test_other_architectures_are_exported_too(tmp_path):
     with pytest.raises(ValueError, match=r"EfficientNetImageProcessor.* does other things .* pixels differ by"):
         export_onnx(tmp_path / "vit", tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"do_rescale": False}, "pixels differ by"),
+        ({"rescale_factor": 1 / 127.5}, "pixels differ by"),
+        ({"do_center_crop": True, "crop_size": {"height": 24, "width": 24}}, "it gives 24 x 24 pixels, not its size"),
+        ({"do_center_crop": True, "crop_size": {"height": 32, "width": 32}}, None),  # which changes nothing
+    ],
+)
+def test_preprocessing_is_compared_by_its_pixels(settings, message):
+    processor = CLIPImageProcessor(size={"height": 32, "width": 32}, **{"do_center_crop": False, **settings})
+    metadata = {
+        "labels": ["calm", "cross"],
+        "image_size": 32,
+        "image_mean": processor.image_mean,
+        "image_std": processor.image_std,
+        "resample": "bicubic",
+    }
+    with nullcontext() if message is None else pytest.raises(ValueError, match=message):
+        onnx_export._check_preprocessing("m", processor, metadata)
 
 
 def test_calibration_faces_are_spread_over_the_classes_of_a_source(tmp_path, monkeypatch):
