@@ -119,7 +119,7 @@ def _takes_output() -> bool:
 
 def _cache_advice(error: BaseException | None) -> str:
     """Returns what to do where Hugging Face's libraries cannot use the folder of their cache."""
-    about_files = (link for link in _chain(error) if isinstance(link, OSError) and isinstance(link.filename, str))
+    about_files = (link for link in causes(error) if isinstance(link, OSError) and isinstance(link.filename, str))
     error = next(about_files, None)
     if error is None or isinstance(error, FileNotFoundError):
         return ""
@@ -143,7 +143,7 @@ def environment_advice(error: BaseException | None) -> str:
     It is one that the failing lines read, or else one whose value the library's complaint quotes.
     """
     names: list[str] = []
-    for link in _chain(error):
+    for link in causes(error):
         frames = list(traceback.walk_tb(link.__traceback__))
         if frames and frames[-1][0].f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES:
             lines = (line for line in _failing_lines(frames) if re.search(r"env|(config|constants)\.[A-Z]", line))
@@ -161,7 +161,7 @@ def _memory_advice(error: BaseException) -> str:
 
     Where another library has caught that, torch only says that it was asked for twice.
     """
-    text = " ".join(map(str, _chain(error)))
+    text = " ".join(map(str, causes(error)))
     if "failed to map segment" in text:
         return "; there is too little memory for it: allow more (ulimit -v, or the container's limit)"
     if "after a failed `import torch`" in text:
@@ -169,7 +169,7 @@ def _memory_advice(error: BaseException) -> str:
     return ""
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yields an error and what led to it, as a traceback would show them; such a chain can lead back to itself."""
     seen = []
     while error is not None and error not in seen:

@@ -6,6 +6,7 @@ import logging
 import os
 
 PLACE = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT")
+_MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # which accelerate reads as well
 _LONE_LAUNCH = {"ACCELERATE_USE_CPU", "ACCELERATE_MIXED_PRECISION"}
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ def was_launched() -> bool:
     Raises:
         ValueError: If `accelerate launch` was to start several processes and started this one alone.
     """
-    given = {name: os.environ[name] for name in (*PLACE, "LOCAL_WORLD_SIZE", "MASTER_ADDR") if name in os.environ}
+    names = (*PLACE, "LOCAL_WORLD_SIZE", "MASTER_ADDR", *_MPI_SIZES)
+    given = {name: os.environ[name] for name in names if name in os.environ}
     if not given:
         return False
     # Without a second GPU it sets no more than these, and only where --num_processes or --num_machines says several.
@@ -39,7 +41,7 @@ def was_launched() -> bool:
     if not is_whole:
         for name in given:
             del os.environ[name]
-        if given.get("WORLD_SIZE", "").strip() not in ("", "1"):
+        if any(given.get(name, "").strip() not in ("", "1") for name in ("WORLD_SIZE", *_MPI_SIZES)):
             logger.warning(f"{', '.join(given)} are ignored: no launcher set them together, so this process is alone")
         return False
     if size > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # with it they are there

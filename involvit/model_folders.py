@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 from pathlib import Path
 
 from .files import LFS_ADVICE, is_lfs_pointer, natural_key
+
+PROCESSOR = "preprocessor_config.json"
 
 
 def fault_of_model_folder(folder: Path) -> str | None:
@@ -12,9 +16,14 @@ def fault_of_model_folder(folder: Path) -> str | None:
 
     It reads on after the folder's name.
     """
+    if not folder.is_dir():
+        return None
     for path in sorted(folder.glob("*")):
         if is_lfs_pointer_at(path):
             return f"cannot be loaded: {path} {LFS_ADVICE}"
+    for path in (folder / "config.json", folder / PROCESSOR):
+        if path.is_file() and (fault := _fault_of_json(path.read_bytes())):
+            return f"cannot be loaded: {path} {fault}"
     if (folder / "config.json").exists():
         return None
     if (folder / "adapter_config.json").exists():
@@ -22,6 +31,21 @@ def fault_of_model_folder(folder: Path) -> str | None:
         return f"is an adapter (LoRA, for example), not a model; {merge}"
     if checkpoints := sorted(folder.glob("checkpoint-*/*config.json"), key=natural_key):
         return f"holds only checkpoints; name one of them, such as {checkpoints[-1].parent}"
+    below = sorted(folder.glob("*/config.json")) or sorted(folder.glob("*.onnx"))
+    examples = [path.parent if path.suffix == ".json" else path for path in below]
+    example = f"such as {examples[0]}" if examples else "as train.py or save_pretrained writes it"
+    return f"holds no config.json, so it is no model; name one, {example}"
+
+
+def _fault_of_json(content: bytes) -> str | None:
+    if content.startswith(
+        (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ):  # as some editors on Windows write
+        return "begins with a byte order mark; save it as UTF-8 without"
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError) as error:
+        return f"is not valid JSON ({error}); save the model again"
     return None
 
 

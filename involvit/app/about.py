@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import gradio as gr
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import constants
 
+from ..cards import readable_card
 from ..files import expand_user
 from .models import file_of, main_model, offered
 
@@ -17,11 +18,9 @@ def about() -> str:
     Pictures are left out: they are files that the page does not have.
     """
     model = offered()[main_model()]
-    try:
-        text = ModelCard.load(file_of(model, "README.md")).text
-    except (OSError, ValueError, TypeError):  # no file, or one that is no card
+    if (card := readable_card(file_of(model, "README.md"))) is None:
         return "This model has no card."
-    text = re.sub(r"^!\[.*\n?|<!--.*?-->\n?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^!\[.*\n?|<!--.*?-->\n?", "", card.text, flags=re.MULTILINE)
     head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     wanted = [one for title in ("Results", "Intended use") for one in sections if one.startswith(f"## {title}")]
     short = [re.split(r"^### ", one, maxsplit=1, flags=re.MULTILINE)[0] for one in wanted]

@@ -10,6 +10,15 @@ import socket
 NUMBERS = {"GRADIO_SERVER_PORT": 1, "GRADIO_NUM_PORTS": 1, "GRADIO_NODE_NUM_PORTS": 1, "GRADIO_DEBUG": 0}
 
 
+def is_open_to_others() -> bool:
+    """Returns whether others than the users of this machine can open the page, as Gradio decides it."""
+    from gradio import utils
+
+    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
+    is_shared = os.environ.get("GRADIO_SHARE", "").lower() == "true" or utils.is_hosted_notebook()
+    return not is_local or is_shared or utils.colab_check() or "SPACE_ID" in os.environ
+
+
 def named_port() -> int | None:
     """Returns the port that GRADIO_SERVER_PORT names; None if it names none.
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
+from .address import is_open_to_others
 from .models import offered, predictor
 from .probability_bars import probability_bars
 from .tabs import NO_FACE, PRIVATE, as_dict, friendly_errors, photo_input
 from .uploads import UploadError
 from .visitor_files import read
 
-MAX_NAME = 1000  # of a model, letters
+MAX_NAME = 200  # of a model, letters
 
 
 @friendly_errors()
@@ -44,12 +46,19 @@ def compare(
 
 
 def check_model(model: Any) -> None:
-    """Refuses folders that were not named at the start, unless the page is for this machine only."""
+    """Refuses all but ids of the Hub and what was named at the start, unless the page is for this machine only."""
     if not isinstance(model, str) or not 0 < len(model) <= MAX_NAME:
         raise UploadError("Choose two models first, from the list or by their names on the Hub.")
-    is_local = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in ("127.0.0.1", "localhost")
-    if model not in offered() and Path(model).exists() and (not is_local or "SPACE_ID" in os.environ):
+    if model not in offered() and is_open_to_others() and (not _is_hub_id(model) or Path(model).exists()):
         raise UploadError(f"{model} is not on the list; choose a model from the list, or name one on the Hub.")
+
+
+def _is_hub_id(model: str) -> bool:
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return False
+    return not model.lower().endswith(".onnx")
 
 
 def side_by_side(answers: list[dict[str, Any]]) -> str:

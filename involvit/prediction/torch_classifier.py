@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
 from collections.abc import Sequence
@@ -27,10 +26,9 @@ from modeling_involvit import InvolViTForImageClassification, InvolViTImageProce
 
 from ..files import expand_user
 from ..hub_answer import fault_of_hub
-from ..model_folders import fault_of_model_folder
+from ..model_folders import PROCESSOR, fault_of_model_folder
 from ..names import file_name
 from .classifier import check_labels, reason_of
-from .file_kinds import first_bytes
 from .forks import check_is_not_forked
 from .processes import processes
 
@@ -149,8 +147,8 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
             message = f"{model} cannot be loaded: you may not read {forbidden[0]} (permission denied)"
         elif fault := fault_of_model_folder(folder):
             message = f"{model} {fault}"
-        elif marked := [path for path in folder.glob("*.json") if _has_byte_order_mark(path)]:
-            message = f"{model} cannot be loaded: {marked[0]} begins with a byte order mark; save it as UTF-8 without"
+        elif not is_hub_id and PROCESSOR in str(error) and not (folder / PROCESSOR).exists():
+            message = f"{model} holds no {PROCESSOR}; save its image processor there too (processor.save_pretrained)"
         elif is_hub_id:
             reason = no_hub if isinstance(error.__cause__, LocalEntryNotFoundError) else reason
             message = (
@@ -175,8 +173,3 @@ def load_network(model: str, trust_remote_code: bool = True) -> tuple[nn.Module,
         raise ValueError(f"{model} has a class number {odd[0]} of {len(labels)}; count them from 0 in its config.json")
     check_labels(list(labels.values()), model)
     return network, processor
-
-
-def _has_byte_order_mark(path: Path) -> bool:
-    """Returns whether a text begins as some editors on Windows write it."""
-    return first_bytes(path).startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

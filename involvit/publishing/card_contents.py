@@ -69,7 +69,7 @@ def card_values(
         "files": "config.json" if report is None else "config.json and report.json",
         "model": model,
         "name": model.rpartition("/")[2],
-        "labels": [config["id2label"][index] for index in sorted(config["id2label"], key=int)],
+        "labels": _labels(config),
         "parts": _parts(config),
         "architecture": ", ".join(config.get("architectures") or ["unknown"]),
         "image_size": config.get("image_size"),
@@ -124,6 +124,12 @@ def _training_values(run: Mapping[str, Any]) -> dict[str, Any]:
         "versions": ", ".join(f"{library} {version}" for library, version in run["versions"].items()),
         "recipe": yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=100).strip(),
     }
+
+
+def _labels(config: Mapping[str, Any]) -> list[str]:
+    """The classes; transformers saves no names that are its own."""
+    id2label = config.get("id2label") or {index: f"LABEL_{index}" for index in range(config.get("num_labels", 2))}
+    return [id2label[index] for index in sorted(id2label, key=int)]
 
 
 def _parts(config: Mapping[str, Any]) -> tuple[str, ...]:

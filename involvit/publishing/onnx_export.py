@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from huggingface_hub import metadata_load
 from PIL import Image
 from scipy.special import softmax
 from torch import Tensor, nn
@@ -32,6 +31,8 @@ from dataset_script.labels import LABELS
 from dataset_script.rendered.rendered_faces import LARGEST, SMALLEST, rendered_faces
 from modeling_involvit import fold_for_inference
 
+from ..cards import readable_card
+from ..console import causes
 from ..files import expand_user, whole_file
 from ..pixels import to_rgb
 from ..prediction.onnx_classifier import METADATA, pixel_values_of
@@ -114,15 +115,16 @@ def _metadata(model: str | Path, network: nn.Module, processor: Any) -> dict[str
             f"{model}: its {type(processor).__name__} does other things than resizing to a square, which the ONNX file "
             f"cannot express; set it so, or export another model"
         )
-    card = expand_user(model) / "README.md"
-    licence = (metadata_load(card) or {}).get("license") if card.is_file() else None
+    folder = expand_user(model)
+    card = readable_card(folder / "README.md")
+    licence = card and card.data.get("license")
     return {
         "labels": [label for _, label in sorted(network.config.id2label.items())],
         "image_size": size["height"],
         "image_mean": list(processor.image_mean) if processor.do_normalize else [0.0] * 3,
         "image_std": list(processor.image_std) if processor.do_normalize else [1.0] * 3,
         "resample": Image.Resampling(int(processor.resample)).name.lower(),
-        "name": Path(model).name,
+        "name": folder.resolve().name,
         **({} if licence is None else {"license": licence}),
         "version": importlib.metadata.version("involvit"),
     }
@@ -174,7 +176,8 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
             verbose=False,
         )
     except Exception as error:  # the exporter wraps whatever an operator raises
-        reason = str(error).strip().partition("\n")[0]
+        root = list(causes(error))[-1]
+        reason = str(root).strip().partition("\n")[0] or type(root).__name__
         raise ValueError(f"{model}: {type(network).__name__} cannot be translated to ONNX: {reason}") from error
     # With no limit on size all that follows from the weights alone becomes a weight, such as a standardised one.
     optimizer.optimize(translated.model, input_size_limit=2**40, output_size_limit=2**40)
@@ -185,8 +188,9 @@ def _to_onnx(model: str | Path, network: nn.Module, image_size: int) -> ModelPro
 
 
 def _folded(network: nn.Module) -> nn.Module:
-    """Returns a folded copy of an InvolViT network, as the Predictor computes by; others as they are."""
+    """Returns a folded copy of an InvolViT network, as the Predictor computes by; others with plain attention."""
     if network.config.model_type != "involvit":
+        network.set_attn_implementation("eager")  # torch.export stumbles over Swin's with other ones
         return network
     folded = copy.deepcopy(network)
     fold_for_inference(folded)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from huggingface_hub import ModelCard, hf_hub_download
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from markupsafe import Markup
 
+from ..cards import readable_card
 from ..colors import class_colors
 from ..files import check_output_folder, expand_user, whole_folder
 from ..hub_answer import fault_of_hub
@@ -217,8 +218,8 @@ def _limits(model: str | Path) -> Markup | None:
         if not card.parent.is_dir():
             no_hub = fault_of_hub(str(model), "README.md", HUB_TIMEOUT_S)
             card = hf_hub_download(str(model), "README.md", local_files_only=no_hub is not None)
-        text = ModelCard.load(card).text
-    except (OSError, ValueError, TypeError, HfHubHTTPError):  # no file, or one that is no card
+    except (OSError, ValueError, HfHubHTTPError):  # no file there
         return None
+    text = getattr(readable_card(card), "text", "")
     section = re.search(r"^## Intended use.*\n((?:.*\n)*?)(?=## |<!--|\Z)", f"{text}\n", flags=re.MULTILINE)
     return section and Markup(MarkdownIt("js-default").render(section[1]))

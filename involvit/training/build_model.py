@@ -43,6 +43,7 @@ def build_config(recipe: Recipe) -> InvolViTConfig:
         fault = f"is not an InvolViT: its config.json has model_type {found}"
         raise ValueError(f"pretrained {recipe.pretrained} {fault_of_model_folder(Path(recipe.pretrained)) or fault}")
     config = InvolViTConfig.from_pretrained(recipe.pretrained, **recipe.model)
+    config.problem_type = None  # one class of several is learnt here, whatever was before
     if class_places(classes := _classes(config)) is None:
         names = ", ".join(classes[:10]) + (" ..." if len(classes) > 10 else "")
         raise ValueError(

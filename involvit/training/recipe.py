@@ -197,9 +197,11 @@ def parse_recipe(arguments: Sequence[str]) -> Recipe:
     parser.add_argument("--out", "--output_dir", dest="output_dir", type=str, required=True, help=out)
     parser.add_class_arguments(Recipe, skip={"output_dir"})
     words = _complete_switches(arguments)
-    for word, follower in zip(words, [*words[1:], ""], strict=False):
-        if (name := follower if word == "--config" else word.removeprefix("--config=")) != word:
-            _check_config(Path(name))
+    for place, word in enumerate(words):
+        if word == "--config" and any(words[place + 1 : place + 2]):
+            words[place + 1] = _config_text(Path(words[place + 1]))
+        elif word.startswith("--config=") and word != "--config=":
+            words[place] = f"--config={_config_text(Path(word.removeprefix('--config=')))}"
     try:
         values = parser.parse_args(words)
     except ArgumentError as error:
@@ -208,14 +210,15 @@ def parse_recipe(arguments: Sequence[str]) -> Recipe:
     return Recipe(**json.loads(parser.dump(values, format="json", skip_unset=False, skip_validation=True)))
 
 
-def changed_fields(recipe: Recipe, record: Path) -> list[str]:
-    """Names the fields that decide the result and differ from those of the recipe that `write_recipe` left.
+def changed_fields(recipe: Recipe, record: Path, ignored: Sequence[str] = RUNTIME_FIELDS) -> list[str]:
+    """Names the fields that differ from those of the recipe that `write_recipe` left, by default of all that decide
+    the result.
 
     Raises:
         ValueError: If that recipe is damaged.
     """
     wanted, saved = asdict(recipe), read_fields(record, "restore it, or choose another folder")
-    return [name for name in wanted if name not in RUNTIME_FIELDS and wanted[name] != saved.get(name)]
+    return [name for name in wanted if name not in ignored and wanted[name] != saved.get(name)]
 
 
 def write_recipe(recipe: Recipe, record: Path) -> None:
@@ -224,13 +227,17 @@ def write_recipe(recipe: Recipe, record: Path) -> None:
         beside.write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
 
 
-def _check_config(config: Path) -> None:
-    """Refuses what the parser would wait for, or refuse without its name."""
+def _config_text(config: Path) -> str:
+    """Reads a recipe, which the parser would read in the encoding of the locale, wait for, or refuse without its name.
+
+    Returns:
+        Its text, in ASCII, which the parser takes in place of a file; its name, where there is no such file.
+    """
     if config.exists() and not config.is_dir():
         if not config.is_file():
             raise ValueError(f"--config {config} is not a file")
         try:
-            content = yaml.safe_load(config.read_text("utf-8"))
+            content = yaml.safe_load(config.read_text("utf-8-sig"))
         except UnicodeDecodeError:
             raise ValueError(f"--config {config} is not a text in UTF-8; save it as such") from None
         except (RecursionError, ValueError, yaml.YAMLError) as error:
@@ -240,6 +247,8 @@ def _check_config(config: Path) -> None:
         if not isinstance(content, dict):
             what = "is empty" if content is None else f"holds a {type(content).__name__}"
             raise ValueError(f"--config {config} {what}; write fields of the recipe, such as `num_epochs: 20`")
+        return yaml.safe_dump(content)
+    return str(config)
 
 
 def _complete_switches(words: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from modeling_involvit import InvolViTForImageClassification, InvolViTImageProce
 
 from ..files import locked
 from .file_faults import naming_full_disk, read_fields
+from .public_recipe import RUNTIME_FIELDS
 from .recipe import Recipe, changed_fields, write_recipe
 
 RECORD = "recipe.yaml"
@@ -58,7 +59,8 @@ def hold_run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[bool]:
 def _check_is_for_run(folder: Path, recipe: Recipe) -> None:
     record, unfinished = folder / RECORD, list(folder.glob(".unfinished_*"))  # left by a process that was killed
     if recipe.resume and record.exists():
-        if changed := changed_fields(recipe, record):
+        # The data may lie elsewhere: a checkpoint knows what it holds.
+        if changed := changed_fields(recipe, record, (*RUNTIME_FIELDS, "data")):
             raise ValueError(
                 f"{folder} holds a run with another {', '.join(changed)}; continue with the values in {record}, "
                 f"or choose another output_dir"

@@ -7,7 +7,7 @@ from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from involvit.launcher import was_launched
 
 WHOLE = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
-NAMES = (*WHOLE, "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID")
+NAMES = (*WHOLE, "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,8 @@ def _unset(monkeypatch):
     [
         {"WORLD_SIZE": "2"},
         {"WORLD_SIZE": "abc"},
+        {"PMI_SIZE": "2"},
+        {"OMPI_COMM_WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1"},
         {**WHOLE, "RANK": ""},
         {**WHOLE, "RANK": "2"},
         {**WHOLE, "LOCAL_RANK": "x"},
@@ -35,7 +37,7 @@ def test_what_is_left_over_of_a_launcher_is_removed_with_one_line(monkeypatch, c
         monkeypatch.setenv(name, value)
     assert [was_launched() for _ in range(2)] == [False, False]
     (line,) = caplog.messages
-    assert "WORLD_SIZE" in line and "ignored" in line
+    assert "_SIZE" in line and "ignored" in line
     assert not {*NAMES} & {*os.environ}
 
 

@@ -33,7 +33,42 @@ def make_output_of_a_trainer(folder):
     return "m holds only checkpoints; name one of them, such as .*m/checkpoint-1000$"
 
 
-@pytest.mark.parametrize("make", [make_lfs, make_adapter, make_output_of_a_trainer])
+def make_nothing(folder):
+    return r"m holds no config\.json, so it is no model; name one, as train\.py or save_pretrained writes it$"
+
+
+def make_parent_of_models(folder):
+    for name in ("b", "a"):
+        InvolViTConfig().save_pretrained(folder / name)
+    return r"m holds no config\.json, so it is no model; name one, such as .*m/a$"
+
+
+def make_folder_of_onnx(folder):
+    (folder / "faces.onnx").write_bytes(b"")
+    return r"m holds no config\.json, so it is no model; name one, such as .*m/faces\.onnx$"
+
+
+def make_byte_order_mark(folder):
+    InvolViTConfig().save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    return r"m cannot be loaded: .*m/config\.json begins with a byte order mark; save it as UTF-8 without"
+
+
+def make_cut_off(folder):
+    InvolViTConfig().save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(path.read_text()[:-20])
+    return r"m cannot be loaded: .*m/config\.json is not valid JSON \(.* line .*\); save the model again"
+
+
+MAKERS = [
+    *(make_lfs, make_adapter, make_output_of_a_trainer, make_nothing, make_parent_of_models, make_folder_of_onnx),
+    *(make_byte_order_mark, make_cut_off),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_folder_without_a_model_says_what_it_is(tmp_path, make):
     folder = tmp_path / "m"
     folder.mkdir()

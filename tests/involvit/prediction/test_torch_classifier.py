@@ -119,16 +119,7 @@ def test_a_model_saved_in_half_precision_gives_the_same_labels(tmp_path, images,
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "ConnectError: .*refused"),  # port 9, of no service
-        ({"HTTPS_PROXY": "socks5://127.0.0.1:9"}, "ImportError: Using SOCKS proxy, but the 'socksio' package is not"),
-        ({"SSL_CERT_FILE": "nowhere.pem"}, ".*; correct or unset the environment variable SSL_CERT_FILE"),
-        ({"HF_HUB_OFFLINE": "1"}, "OfflineModeIsEnabled: .*unset the `HF_HUB_OFFLINE` environment variable"),
-    ],
-)
-def test_a_hub_that_cannot_be_asked_is_told_in_one_line_with_the_reason(tmp_path, settings, reason):
+def test_without_a_network_a_hub_id_is_refused_in_one_line(tmp_path):
     script = """
 from involvit.prediction.torch_classifier import TorchClassifier
 try: TorchClassifier("someone/model")
@@ -136,14 +127,14 @@ except ValueError as error: print(error)
 """
     unset = ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     environment = {name: value for name, value in os.environ.items() if name.upper() not in unset}
-    environment |= {"HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **settings}
+    # Port 9, of no service, refuses; the library would try six times and say so.
+    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert result.returncode == 0, result.stdout
-    # The library alone would try six times, and say so each time.
     message = (
-        f"'someone/model' is not a folder here, and cannot be loaded from the Hub \\({reason}.*\\)\\. Without .*\n"
+        r"'someone/model' is not a folder here, and cannot be loaded from the Hub \(ConnectError: .*refused\)\. .*\n"
     )
     assert re.fullmatch(message, result.stdout)
 
@@ -255,8 +246,10 @@ def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file; name the model's folder"):
         TorchClassifier(tmp_path / "file")
-    with pytest.raises(ValueError, match="cannot be loaded as an image classification model"):
-        TorchClassifier(tmp_path)
+    save_resnet(tmp_path / "unprocessed")
+    (tmp_path / "unprocessed" / "preprocessor_config.json").unlink()
+    with pytest.raises(ValueError, match=r"unprocessed holds no preprocessor_config\.json; save its image processor"):
+        TorchClassifier(tmp_path / "unprocessed")
     BertConfig().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="cannot be loaded as an image classification model") as caught:
         TorchClassifier(tmp_path)

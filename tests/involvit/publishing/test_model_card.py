@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from transformers import ViTConfig, ViTForImageClassification
 
 from involvit.publishing.model_card import write_model_card
 
@@ -19,6 +20,15 @@ def test_two_sources_that_share_a_paper_cite_it_once(folder):
     metrics = metrics_of(0.5, (9,) * 7)
     text = write_model_card(folder(report_of(both, {"ferplus": metrics | VOTED, "fer2013": metrics}))).read_text()
     assert text.count("goodfellow2013challenges") == text.count("barsoum2016training") == 1
+
+
+def test_classes_that_transformers_does_not_save_are_named_as_it_names_them(tmp_path):
+    ViTForImageClassification(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)).save_pretrained(
+        tmp_path
+    )
+    assert "id2label" not in json.loads((tmp_path / "config.json").read_text())
+    text = write_model_card(tmp_path).read_text()
+    assert "LABEL_0" in text and "LABEL_1" in text and "LABEL_2" not in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import shutil
 import sys
 from contextlib import nullcontext
 
@@ -13,6 +14,10 @@ from scipy.special import softmax
 from transformers import (
     CLIPImageProcessor,
     EfficientNetImageProcessor,
+    ResNetConfig,
+    ResNetForImageClassification,
+    SwinConfig,
+    SwinForImageClassification,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessor,
@@ -20,7 +25,7 @@ from transformers import (
 
 from dataset_script.rendered.rendered_faces import rendered_faces
 from involvit.prediction.onnx_classifier import OnnxClassifier
-from involvit.prediction.torch_classifier import TorchClassifier
+from involvit.prediction.torch_classifier import TorchClassifier, load_network
 from involvit.publishing import onnx_export
 from involvit.publishing.onnx_export import export_onnx
 from modeling_involvit import LABELS, InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
@@ -204,6 +209,38 @@ def test_other_architectures_are_exported_too(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("network", "config"),
+    [
+        (SwinForImageClassification, SwinConfig(image_size=32, embed_dim=16, depths=[1], num_heads=[2], window_size=4)),
+        (ResNetForImageClassification, ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])),
+    ],
+)
+def test_attention_of_other_kinds_and_none_are_exported(network, config, tmp_path):
+    torch.manual_seed(0)
+    model = network(config).eval()
+    model.save_pretrained(tmp_path / "m")
+    processor = ViTImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(tmp_path / "m")
+    classifier = OnnxClassifier(export_onnx(tmp_path / "m", tmp_path / "m.onnx"))
+    images = [np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8) for i in range(3)]
+    expected = softmax(logits_of(model, processor(images, return_tensors="pt")["pixel_values"]), axis=1)
+    np.testing.assert_allclose(classifier(images), expected, atol=1e-4)
+
+
+def test_a_model_of_the_working_folder_keeps_its_name_and_a_card_that_cannot_be_read_is_none(
+    involvit, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(involvit[0], tmp_path / "mine")
+    monkeypatch.chdir(folder)
+    for card in (b"---\ntitle: My model: the best\n---\n", "café".encode("cp1252")):
+        (folder / "README.md").write_bytes(card)
+        network, processor = load_network(".")
+        metadata = onnx_export._metadata(".", network, processor)
+        assert metadata["name"] == "mine"
+        assert "license" not in metadata
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"do_rescale": False}, "pixels differ by"),
@@ -285,7 +322,7 @@ def test_an_int8_graph_that_answers_otherwise_is_refused(exported):
             "'nowhere' does not exist",
         ),
         ("./nowhere", "model.onnx", {}, FileNotFoundError, "./nowhere: no such folder"),
-        ("EMPTY", "model.onnx", {}, ValueError, "cannot be loaded as an image classification model"),
+        ("EMPTY", "model.onnx", {}, ValueError, r"empty holds no config\.json, so it is no model; name one"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(involvit, tmp_path, model, out, options, error, message):

@@ -36,6 +36,12 @@ def test_a_model_with_its_classes_in_another_order_answers_as_before_and_is_save
     torch.testing.assert_close(started(pixels).logits.T, torch.stack([answers[name] for name in LABELS]))
 
 
+def test_a_model_of_several_labels_at_once_is_started_from_as_one_of_one_label(model, tmp_path):
+    model.config.problem_type = "multi_label_classification"
+    recipe = save(model, LABELS, tmp_path / "model")
+    assert build_model(recipe, build_config(recipe)).config.problem_type is None
+
+
 @pytest.mark.parametrize("names", [[*LABELS[:6], "Contempt"], [f"LABEL_{i}" for i in range(7)]])
 def test_a_model_of_other_classes_is_not_started_from(model, names, tmp_path):
     recipe = save(model, names, tmp_path / "model")

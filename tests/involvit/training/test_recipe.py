@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,23 @@ def test_of_two_files_the_later_one_counts(tmp_path):
     other.write_text("batch_size: 16\n")
     recipe = parse_recipe([f"--config={one}", f"--config={other}", "--out=out"])
     assert (recipe.batch_size, recipe.num_epochs) == (16, 7)
+
+
+def test_a_recipe_is_read_as_utf_8_whatever_the_locale(tmp_path):
+    for encoding in ("utf-8", "utf-8-sig"):
+        text = "data: données/表情\nlearning_rate: 1e-3\n"
+        (tmp_path / f"{encoding}.yaml").write_text(text, encoding=encoding)
+    script = """
+from involvit.training.recipe import parse_recipe
+for words in (["--config=utf-8.yaml"], ["--config", "utf-8-sig.yaml"]):
+    recipe = parse_recipe([*words, "--out=out"])
+    print(ascii(recipe.data), recipe.learning_rate)
+"""
+    in_ascii = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(CONFIGS.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | in_ascii, capture_output=True, text=True
+    )
+    assert result.stdout.splitlines() == [f"{'données/表情'!a} 0.001"] * 2, result.stderr
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

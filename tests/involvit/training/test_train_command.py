@@ -154,7 +154,7 @@ def test_a_folder_in_which_another_process_trains_is_left_to_it(run, tmp_path):
             assert failure.value.status == 2
 
 
-def test_a_run_does_not_continue_on_other_data_in_the_same_place(run, faces, tmp_path):
+def test_a_run_continues_on_its_data_wherever_that_lies_and_on_no_other(run, faces, tmp_path):
     out, data = tmp_path / "out", shutil.copytree(faces, tmp_path / "data")
     run(out, data=str(data), num_epochs=1)
     (out / "report.json").unlink()  # as if it had been killed before
@@ -163,7 +163,8 @@ def test_a_run_does_not_continue_on_other_data_in_the_same_place(run, faces, tmp
         run(out, data=str(data), num_epochs=1, resume=True)
     assert failure.value.status == 2
     (data / "Happy" / "person9_0003.png").rename(data / "Happy" / "person0_0003.png")
-    run(out, data=str(data), num_epochs=1, resume=True)
+    moved = data.rename(tmp_path / "moved")
+    run(out, data=str(moved), num_epochs=1, resume=True)
 
 
 def test_the_card_of_a_run_that_was_killed_before_it_is_written_by_resume(run, tmp_path):
