@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from .bad_input import BadInput
-from .faces import TEST, TRAIN, UNLABELLED, Face, part_in_class, part_of
+from .faces import TEST, TRAIN, UNLABELLED, Face
 from .file_tree import FileTree
 from .labels import LABELS, canonical_label, is_class_name
+from .part_folders import PartFolders
 
 _ALIGNED = re.compile(r"(?<!un)(?<!mis)(?<!non)(?<!non[_ -])(?<!not[_ -])aligned")
 
@@ -23,7 +24,8 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
     """Reads the labels of images from the folders they lie in.
 
     `[TOP/...][PART/...]CLASS/.../image`: the first folder with a class's name gives the label, a folder before it with
-    a part's name (`Train`, `Val_Aligned_Faces_new`, `validation`) the part, else one after it (`Happy/train/image`).
+    a part's name (`Train`, `Val_Aligned_Faces_new`, `validation`) the part, else one after it (`Happy/train/image`);
+    `PartFolders` tells them from persons.
     Images of a test part may lie in no class folder; they have no label. Where a part is there both as frames and as
     aligned faces (a folder with `aligned` in its name), the aligned faces are taken. Files outside class folders that
     are not images are ignored.
@@ -39,13 +41,14 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
     common = PurePosixPath(os.path.commonpath(parents)).parts if parents else ()
     # How many folders lie around everything: `SFEW/...`, also `train/...` where that is the only part.
     top = sum(1 for _ in takewhile(lambda folder: not is_class_name(folder), common))
+    parts = PartFolders(tree.files)
     image_suffixes = Image.registered_extensions()
     faces: list[Face] = []
     unknown: Counter[str] = Counter()
     strays: list[str] = []
     for name in tree.files:
         path = PurePosixPath(name)
-        part, label, other = _place(path.parts[top:-1])
+        part, label, other = _place(path.parts[top:-1], parts)
         if label == UNLABELLED and path.suffix.lower() not in image_suffixes:
             continue
         if label != UNLABELLED or part == TEST:
@@ -68,7 +71,7 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
         bad.add(folder, f"({count} images) is not a class folder; the classes are {', '.join(LABELS)}")
     filled = {parent for name in tree.files for parent in PurePosixPath(name).parents}
     for folder in sorted({PurePosixPath(folder) for folder in tree.folders} - filled):
-        if is_class_name(folder.name) and _place(folder.parent.parts[top:])[1] == UNLABELLED:
+        if is_class_name(folder.name) and _place(folder.parent.parts[top:], parts)[1] == UNLABELLED:
             bad.add(str(folder), "is a class folder without images")
     for name in strays:
         bad.add(name, "lies in no class folder")
@@ -83,14 +86,14 @@ def read_class_folders(tree: FileTree, bad: BadInput) -> list[Face]:
     return [face for face in faces if face.path in aligned or face.part not in parts_with_aligned]
 
 
-def _place(folders: tuple[str, ...]) -> tuple[str, int, int | None]:
+def _place(folders: tuple[str, ...], parts: PartFolders) -> tuple[str, int, int | None]:
     """The part, the label (-1 for none) and the index of the first folder that is neither part nor class."""
     part, other = None, None
     for index, folder in enumerate(folders):
         if is_class_name(folder):
-            part = part or next(filter(None, map(part_in_class, folders[index + 1 :])), TRAIN)
-            return part, LABELS.index(canonical_label(folder)), other
-        named = part_of(folder)
+            inner = (parts.part_of(name, is_after=True) for name in folders[index + 1 :])
+            return part or next(filter(None, inner), TRAIN), LABELS.index(canonical_label(folder)), other
+        named = parts.part_of(folder, is_after=False)
         if named is not None:
             part = named
         elif other is None:

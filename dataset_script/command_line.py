@@ -100,7 +100,7 @@ def sheet(out: Path, overwrite: bool, columns: int, size: int, seed: int) -> Non
     """Writes a contact sheet of rendered faces, in the format that the file's suffix names."""
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; name another file or pass --overwrite.")
-    if out.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise ValueError(f"{out}: name a file that ends in the name of an image format, such as .jpg or .png")
     with whole_file(out) as beside:
         contact_sheet(columns, size, seed).save(beside, quality=90)

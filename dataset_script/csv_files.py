@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from .bad_input import MAX_FILE_BYTES
@@ -22,21 +22,32 @@ def csv_header(file: BinaryIO) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
 
 
+def column_names(header: Iterable[str]) -> list[str]:
+    """Returns the fields of a header without what people add: spaces, quotes, capitals."""
+    return [column.strip().strip('"').lower() for column in header]
+
+
 def is_plain_csv(file: BinaryIO) -> bool:
-    """Returns whether any csv reader understands the file: UTF-8, commas, the header first."""
-    _, before, encoding, delimiter = _dialect(file)
-    return (before, encoding, delimiter) == (0, "utf-8-sig", ",")
+    """Returns whether any csv reader understands the file: UTF-8, commas, the header first and its names plain."""
+    line, before, encoding, delimiter = _dialect(file)
+    header = next(csv.reader([line]), [])
+    return (before, encoding, delimiter) == (0, "utf-8-sig", ",") and header == column_names(header)
 
 
-def csv_rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(file: BinaryIO, errors: str = "replace") -> Iterator[tuple[int, list[str]]]:
     """Yields the line number and the fields of each row that is not empty, the header first.
+
+    Args:
+        file: The file.
+        errors: What becomes of bytes that are no text, as `open` has it.
 
     Raises:
         csv.Error: If the file is damaged.
+        UnicodeDecodeError: If it is in another encoding, and `errors` is `"strict"`.
     """
     csv.field_size_limit(MAX_FILE_BYTES)  # a field may hold an image, far above the default of 128 KiB
     _, before, encoding, delimiter = _dialect(file)
-    text = io.TextIOWrapper(file, encoding, errors="replace", newline="")
+    text = io.TextIOWrapper(file, encoding, errors=errors, newline="")
     # Strict, for a quote that is not closed would swallow the rows after it without a word.
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
     start = 1

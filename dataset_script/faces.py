@@ -20,7 +20,7 @@ _PART_OF = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "publictest"), VALIDATION),
     **dict.fromkeys(("test", "testing", "privatetest", "eval", "evaluation", "holdout", "heldout"), TEST),
 }
-_WORD = re.compile(r"[Hh](?:old|eld)[^A-Za-z]?[Oo]ut|[A-Za-z]*")
+_WORD = re.compile(r"[Hh](?:old|eld)[^A-Za-z]?[Oo]ut|[^\W\d_]*")
 _BESIDE_PART = re.compile(r"(set|split|part|data|images?|imgs?|faces?|aligned|cropped|new)+$")
 
 # The file name up to its trailing numbers: Airheads_000519240_00000005 -> Airheads, Al_Gore_0002 -> Al_Gore. A name
@@ -29,6 +29,8 @@ GROUP_PATTERN = (
     r"(?!(?i:train|training|val|validation|test|publictest|privatetest|image|img|frame|face|photo)[_-])"
     r"(.+?)(?:[_-]\d+)+"
 )
+# A word of a file name, the first with the number before it: 3_happy is a class too. Joy_Bryant is a person.
+_NAME_WORD = re.compile(r"(^Joy[_-][A-Z][a-z]+|(?:^\d+[_-])?[^_-]+)(?:[_-]+|$)")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def part_of(name: str) -> str | None:
 
     The first word decides: `"Train_Aligned_Faces"` and `"TrainSet"` are `"train"`, `"PublicTest"` is `"validation"`.
     """
-    word = re.sub("[^a-z]", "", _WORD.match(name)[0].lower())
+    word = re.sub(r"[\W\d_]", "", _WORD.match(name)[0].lower())
     return _PART_OF.get(word) or _PART_OF.get(_BESIDE_PART.sub("", word))
 
 
@@ -58,7 +60,7 @@ def part_in_class(name: str) -> str | None:
 
     There are folders of persons there, such as `Val_Kilmer` or `Dev Patel`: no other words may follow.
     """
-    others = re.findall("[a-z]+", name[_WORD.match(name).end() :].lower())
+    others = re.findall(r"[^\W\d_]+", name[_WORD.match(name).end() :].lower())
     return part_of(name) if all(_BESIDE_PART.fullmatch(word) or part_of(word) for word in others) else None
 
 
@@ -86,8 +88,14 @@ def compile_group_pattern(pattern: str | None) -> re.Pattern[str]:
 
 def group_of(path: str, pattern: re.Pattern[str]) -> str:
     """Returns the film or person a file shows, by its name; a name that does not match, or has a class for its film or
-    person (`happy_01`), is a group of its own."""
-    match = pattern.fullmatch(PurePosixPath(path).stem)
+    person (`happy_01`), is a group of its own.
+
+    The default pattern sees no classes: `anna_happy_0` and `anna_sad_0` both show `anna`.
+    """
+    name = PurePosixPath(path).stem
+    if pattern.pattern == GROUP_PATTERN:
+        name = _NAME_WORD.sub(lambda word: "" if is_class_name(word[1]) else word[0], name)
+    match = pattern.fullmatch(name)
     return match[1] if match and match[1] and not is_class_name(match[1]) else path
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .bad_input import BadInput
-from .csv_files import SUFFIXES
+from .csv_files import SUFFIXES, column_names
 from .faces import TRAIN, Face, encode_png, part_of
 from .file_tree import FileTree
 from .labels import LABELS
@@ -25,15 +25,14 @@ def find_fer2013_csv(tree: FileTree) -> str | None:
         ValueError: If there are several and none, or more than one, is called `fer2013.csv`, or if the tree is a csv of
             something else.
     """
-    found = []
-    for name in tree.files:
-        if name.lower().endswith(SUFFIXES) and {"emotion", "pixels"} <= set(_columns(tree.header(name))):
-            found.append(name)
+    is_alone = tree.root.is_file() and list(tree.files) == [tree.root.name]
+    candidates = [name for name in tree.files if is_alone or name.lower().endswith(SUFFIXES)]
+    found = [name for name in candidates if {"emotion", "pixels"} <= set(column_names(tree.header(name)))]
     if len(found) > 1:
         found = [name for name in found if name.rsplit("/", 1)[-1].lower() == "fer2013.csv"] or found
     if len(found) > 1:
         raise ValueError(f"{tree.root}: several csv files of faces ({', '.join(found)}); name the one to read.")
-    if not found and tree.root.is_file() and list(tree.files) == [tree.root.name]:
+    if not found and is_alone:
         raise ValueError(f"{tree.root}: the first line does not name the columns emotion and pixels of FER2013's csv.")
     return found[0] if found else None
 
@@ -53,7 +52,7 @@ def read_rows(tree: FileTree, name: str, bad: BadInput) -> Iterator[Face | None]
         ValueError: If the csv is damaged or has one of these columns more than once.
     """
     rows = tree.rows(name)
-    columns = _columns(next(rows)[1])
+    columns = column_names(next(rows)[1])
     for column in ("emotion", "pixels", "usage"):
         if columns.count(column) > 1:
             raise ValueError(f"{tree.root}: {name} has the column {column!r} more than once; keep one of them.")
@@ -65,10 +64,6 @@ def read_rows(tree: FileTree, name: str, bad: BadInput) -> Iterator[Face | None]
             part, label, png = _parse(dict(zip(columns, fields, strict=True)))
             face = Face(part, path, label, partial(bytes, png), group=path)
         yield face
-
-
-def _columns(header: list[str]) -> list[str]:
-    return [column.strip().strip('"').lower() for column in header]
 
 
 def _parse(row: dict[str, str]) -> tuple[str, int, bytes]:

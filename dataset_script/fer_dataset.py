@@ -33,7 +33,7 @@ from .labels import LABELS
 from .person_folders import by_person_folder, describe_groups
 from .rendered.rendered_faces import rendered_faces
 from .splits import split_indices
-from .tables import ADVICE, is_hub_id, is_table, load_table, read_table
+from .tables import ADVICE, is_hub_id, is_table, load_table, named_files, read_table, refuse_packed_tables
 from .votes import ANSWERS, one_hot
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Source(NamedTuple):
 
     data: str  # absolute path, Hub id or the word "rendered"
     fingerprint: str  # stands for the content: it makes the cache see files that were added or changed
-    tables: DatasetDict | None = None  # what the Hub has under the id
+    tables: DatasetDict | None = None  # what `datasets` loads: local tables, or what the Hub has under the id
 
 
 @dataclass
@@ -77,7 +77,7 @@ class FERDataset(datasets.GeneratorBasedBuilder):
     `on_error="skip"` is listed in the data set's `info.description`, and how many images are there more than once.
     """
 
-    VERSION = datasets.Version("1.4.0")
+    VERSION = datasets.Version("1.5.0")
     BUILDER_CONFIG_CLASS = FERConfig
     config: FERConfig
     tables: DatasetDict | None = None
@@ -98,7 +98,7 @@ class FERDataset(datasets.GeneratorBasedBuilder):
             parts: dict[str, Iterable[Face]] = {TRAIN: images}
             lengths = {TRAIN: config.rendered[0]}
         else:
-            faces = _read_source(config.data, self.tables, self._cache_dir_root, self._bad)
+            faces = _read_source(config.data, self.tables, self._bad)
             if config.group_pattern is None:
                 faces = by_person_folder(faces)
             parts = _by_part(faces, self._bad)
@@ -254,7 +254,7 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source
 
     Raises:
         FileNotFoundError: If it is no existing path and cannot be had from the Hub.
-        ValueError: If `datasets` cannot load what is on the Hub.
+        ValueError: If `datasets` cannot load a table, or what is on the Hub.
     """
     data = str(data)
     if not data.strip():
@@ -268,7 +268,11 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source
     if not path.exists():
         path = expand_user(data)
     if path.exists():
-        return Source(str(path.absolute()), fingerprint(path))
+        path = path.absolute()
+        if not is_table(path):
+            return Source(str(path), fingerprint(path))
+        tables = load_table(str(path), cache_dir)
+        return Source(str(path), fingerprint(path, named_files(tables)), tables)
     if is_hub_id(data):
         tables = load_table(data, cache_dir)
         return Source(data, Hasher.hash({split: table._fingerprint for split, table in tables.items()}), tables)
@@ -277,17 +281,19 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source
     )
 
 
-def _read_source(data: str, tables: DatasetDict | None, cache_dir: str, bad: BadInput) -> list[Face]:
-    path = Path(data)
-    if tables is not None or is_table(path):
-        return read_table(tables or load_table(data, cache_dir), bad)
-    tree = open_file_tree(path, bad)
+def _read_source(data: str, tables: DatasetDict | None, bad: BadInput) -> list[Face]:
+    if tables is not None:
+        return read_table(tables, bad)
+    tree = open_file_tree(Path(data), bad)
     csv = find_fer2013_csv(tree)
     if csv is not None and (votes := find_votes_csv(tree)) is not None:
         return read_votes_csv(tree, votes, csv, bad)
     if label_files := find_label_files(tree):
         return read_label_files(tree, label_files, bad)
-    return read_class_folders(tree, bad) if csv is None else read_fer2013_csv(tree, csv, bad)
+    if csv is not None:
+        return read_fer2013_csv(tree, csv, bad)
+    refuse_packed_tables(tree)
+    return read_class_folders(tree, bad)
 
 
 def _by_part(faces: list[Face], bad: BadInput) -> dict[str, tuple[Face, ...]]:

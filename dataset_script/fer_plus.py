@@ -42,11 +42,15 @@ def find_label_files(tree: FileTree) -> list[str]:
 def read_label_files(tree: FileTree, names: Sequence[str], bad: BadInput) -> list[Face]:
     """Reads the faces that the files `label.csv` list, a row each: name of the image, box of the face, ten counts.
 
-    Each is a group of its own. Rows of another form and images that are not there go to `bad`.
+    A header, which has no number for a count, is passed over. Each face is a group of its own. Rows of another form and
+    images that are not there go to `bad`.
     """
     faces = []
     for name in names:
-        for line, (image_name, *fields) in tree.rows(name):
+        for number, (line, (image_name, *fields)) in enumerate(tree.rows(name)):
+            counts = "".join(fields[1:])
+            if number == 0 and counts and not re.search(r"\d", counts):
+                continue
             path = f"{PurePosixPath(name).parent}/{PureWindowsPath(image_name.strip()).name}".removeprefix("./")
             with bad.catching(path):
                 if path not in tree.files:

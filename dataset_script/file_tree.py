@@ -27,12 +27,26 @@ from .bad_input import MAX_FILE_BYTES, BadInput
 from .csv_files import SUFFIXES, csv_header, csv_rows
 
 # What is not read, by how it begins.
-_PACKED = {
-    b"Rar!\x1a\x07": "a RAR archive",
-    b"7z\xbc\xaf'\x1c": "a 7z archive",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    **dict.fromkeys(DECOMPRESSORS, "compressed and holds no tar"),
+_UNPACK = "unpack it, and give what was in it"
+_SAVE_AS_CSV = "save the sheet as CSV, and give that"
+_SAVE_IMAGES = "save the images as files in class folders, and give those"
+_OTHERS = {
+    b"Rar!\x1a\x07": f"a RAR archive; {_UNPACK}",
+    b"7z\xbc\xaf'\x1c": f"a 7z archive; {_UNPACK}",
+    b"\x28\xb5\x2f\xfd": f"compressed by zstd; {_UNPACK}",
+    **dict.fromkeys(DECOMPRESSORS, f"compressed and holds no tar; {_UNPACK}"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"a document of an old Office; if it is a workbook, {_SAVE_AS_CSV}",
 }
+# The same of zips, by a file in them.
+_DOCUMENTS = {
+    "xl/workbook.xml": f"an Excel workbook; {_SAVE_AS_CSV}",
+    "xl/workbook.bin": f"an Excel workbook; {_SAVE_AS_CSV}",
+    "Index/Document.iwa": f"a document of Apple's iWork; if it is a sheet, {_SAVE_AS_CSV}",
+    "mimetype": f"an OpenDocument file; if it is a sheet, {_SAVE_AS_CSV}",
+    "[Content_Types].xml": f"an Office document; {_SAVE_IMAGES}",
+}
+_ZIP_STARTS = (b"PK", b"MZ")  # MZ: one that unpacks itself
+_CSV_SUFFIXES = (*SUFFIXES, ".txt")
 _COMPRESSED_TAR = re.compile(r".*\.(tar\.\w+|t[gbx]z2?)", re.IGNORECASE)
 
 _Opener = Callable[[], BinaryIO]
@@ -119,11 +133,11 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
             raise ValueError(f"{root} is a pipe or device; give a folder, zip, tar or csv.")
         elif is_lfs_pointer(start := _start(root)):
             raise ValueError(f"{root} {LFS_ADVICE}.")
-        elif zipfile.is_zipfile(root):
-            _add_entries(tree, _zip_entries(root), bad)
         elif _is_tar(root):
             _add_entries(tree, _tar_entries(root), bad)
-        elif root.suffix.lower() in SUFFIXES:
+        elif _is_zip(root, start):
+            _add_entries(tree, _zip_entries(root), bad)
+        elif root.suffix.lower() in _CSV_SUFFIXES:
             tree.files[root.name] = partial(root.open, "rb")
         else:
             raise ValueError(f"{root} {_why_not_read(root, start)}")
@@ -136,16 +150,19 @@ def open_file_tree(root: Path, bad: BadInput) -> FileTree:
     return tree
 
 
-def fingerprint(root: Path) -> str:
+def fingerprint(root: Path, others: Iterable[str] = ()) -> str:
     """Returns a hash that changes when a file below the folder, or the archive, is added, removed or changed.
 
     It sees names, sizes and modification times, not content.
+
+    Args:
+        root: The folder or file.
+        others: Paths of files elsewhere that it names, which need not be there.
     """
     files, folders = walk(root) if root.is_dir() else ({root.name: root}, set())
     seen: list[Any] = sorted(folders)
-    for name, path in sorted(files.items()):
-        info = path.stat() if path.exists() else None
-        seen.append((name, info and (info.st_size, info.st_mtime_ns)))
+    seen += [(name, _stamp(path)) for name, path in sorted(files.items())]
+    seen += [(path, _stamp(path)) for path in others]
     return hashlib.sha256(repr(seen).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -169,21 +186,39 @@ def walk(root: Path) -> tuple[dict[str, Path], set[str]]:
     return files, folders
 
 
+def _stamp(path: str | Path) -> tuple[int, int] | None:
+    try:
+        info = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):  # such as a broken link
+        return None
+    return info.st_size, info.st_mtime_ns
+
+
 def _start(root: Path) -> bytes:
     with root.open("rb") as file:
         return file.read(64)
 
 
 def _why_not_read(root: Path, start: bytes) -> str:
-    what = next((what for magic, what in _PACKED.items() if start.startswith(magic)), None)
+    what = next((what for magic, what in _OTHERS.items() if start.startswith(magic)), None)
     is_tar = _COMPRESSED_TAR.fullmatch(root.name) and start.startswith(tuple(DECOMPRESSORS))
     if what is None or is_tar:
-        return "is not a folder, zip, tar or csv; if it should be one, it is damaged: get it again."
-    return f"is {what}; unpack it, and give what was in it."
+        return "is not a folder, zip, tar, csv or Parquet file; if it should be one, it is damaged: get it again."
+    return f"is {what}."
+
+
+def _is_zip(root: Path, start: bytes) -> bool:
+    """Returns whether a file is a zip. Python looks at the end alone, where another file may hold one too."""
+    return (start.startswith(_ZIP_STARTS) or root.suffix.lower() == ".zip") and zipfile.is_zipfile(root)
 
 
 def _zip_entries(root: Path) -> Iterator[_Entry]:
     archive = zipfile.ZipFile(root)
+    names = archive.namelist()
+    if what := next((what for name, what in _DOCUMENTS.items() if name in names), None):
+        raise ValueError(f"{root} is {what}.")
+    if names and all(name.endswith(".npy") for name in names):
+        raise ValueError(f"{root} holds arrays of NumPy; {_SAVE_IMAGES}.")
     for info in archive.infolist():
         yield info.filename, info.is_dir(), stat.S_ISLNK(info.external_attr >> 16), partial(archive.open, info)
 

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from involvit.names import shown
 
-from .faces import Face, compile_group_pattern, group_of, part_in_class, part_of
-from .labels import is_class_name
+from .faces import Face, compile_group_pattern, group_of
+from .part_folders import PartFolders, folder_levels
 
 
 def by_person_folder(faces: Iterable[Face]) -> list[Face]:
@@ -25,11 +25,12 @@ def by_person_folder(faces: Iterable[Face]) -> list[Face]:
     """
     faces = list(faces)
     pattern = compile_group_pattern(None)
+    parts = PartFolders(face.path for face in faces)
     levels: dict[tuple[bool, int], dict[int, str]] = defaultdict(dict)
     named: dict[int, str] = {}
     for index, face in enumerate(faces):
         if face.group is None:
-            for level, folder in _levels(face.path):
+            for level, folder in folder_levels(face.path, lambda name, is_after: not parts.part_of(name, is_after)):
                 levels[level][index] = folder
             if (name := group_of(face.path, pattern)) != face.path:
                 named[index] = name
@@ -63,8 +64,11 @@ def describe_groups(groups: Sequence[str], paths: Sequence[str]) -> str:
             "nothing tells films or persons apart: each image is a group of its own. Name the part of the file names "
             "that tells them with --group_pattern."
         )
+    pattern = compile_group_pattern(None)
     in_folder = sum(group in PurePosixPath(path).parts[:-1] for group, path in of_several.items())
-    in_name = sum(group in PurePosixPath(path).name for group, path in of_several.items())
+    in_name = sum(
+        group in PurePosixPath(path).name or group == group_of(path, pattern) for group, path in of_several.items()
+    )
     where = "as the data has them"
     if 2 * max(in_folder, in_name) > len(of_several):
         where = "by folder" if in_folder >= in_name else "by file name"
@@ -72,14 +76,3 @@ def describe_groups(groups: Sequence[str], paths: Sequence[str]) -> str:
     listed = f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({len(names):,})"
     alone = sum(group == path for group, path in zip(groups, paths, strict=True))
     return f"groups {where}: {listed}" + (f"; {alone:,} images are each a group of their own" if alone else "")
-
-
-def _levels(path: str) -> Iterable[tuple[tuple[bool, int], str]]:
-    """For each folder that names neither part nor class: whether it stands after the class, its depth, its name."""
-    is_after, depth = False, 0
-    for folder in PurePosixPath(path).parts[:-1]:
-        if is_class_name(folder):
-            is_after, depth = True, 0
-        elif (part_in_class if is_after else part_of)(folder) is None:
-            yield (is_after, depth), folder
-            depth += 1

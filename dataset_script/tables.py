@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 
+import PIL.Image
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Image, Value, load_dataset, load_from_disk
 from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.packaged_modules.arrow.arrow import Arrow
@@ -23,7 +26,7 @@ from .bad_input import BadInput
 from .csv_files import is_plain_csv
 from .faces import TEST, TRAIN, UNLABELLED, Face, part_of
 from .fer_plus import judged
-from .file_tree import walk
+from .file_tree import FileTree, walk
 from .image_folder import ImageFolderOfAnyCsv
 from .labels import LABELS, canonical_label, is_class_name
 from .votes import checked_counts, checked_distribution
@@ -32,21 +35,55 @@ ADVICE = (
     f"Give the path of a folder, zip or tar of class folders ({', '.join(LABELS)}), of fer2013.csv or of a folder of "
     "Parquet files."
 )
-_KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json"}
-_BUILDERS = {".parquet": Parquet, ".arrow": Arrow, ".jsonl": Json}
+_BUILDERS = {"parquet": Parquet, "arrow": Arrow, "json": Json}
+_KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".ndjson": "json"}
+_PARQUET_START = b"PAR1"
 _PATTERN = re.compile(r"[*?[]")  # a path with such a sign `datasets` takes for a pattern
 _LONGEST_PATH = 300  # no image is as small in Base64
 _METADATA = "metadata.csv"
+_METADATA_NAMES = {_METADATA, "metadata.jsonl", "metadata.parquet"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def is_table(path: Path) -> bool:
     """Returns whether a local file or folder is for `datasets` to load: it is or holds Parquet, Arrow or JSON lines
     files or a `metadata.csv`, and has no class folders."""
-    paths = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
-    if any(is_class_name(inner.name) and inner.is_dir() for inner in paths):
+    if path.is_file():
+        return _is_metadata(path) or _kind_alone(path) is not None
+    if not path.is_dir():
         return False
-    return any(inner.suffix.lower() in _KINDS or inner.name == _METADATA for inner in paths)
+    files, folders = walk(path)
+    return not _has_class(folders) and any(_is_metadata(file) or _kind(file) for file in files.values())
+
+
+def refuse_packed_tables(tree: FileTree) -> None:
+    """Raises ValueError for an archive of tables instead of class folders: `datasets` reads them from folders."""
+    tables = (name for name in tree.files if _is_metadata(PurePath(name)) or PurePath(name).suffix.lower() in _KINDS)
+    if tree.root.is_file() and not _has_class(tree.folders) and (table := next(tables, None)):
+        raise ValueError(f"{tree.root}: {table} is a table, and those are read from folders; unpack it, and name that.")
+
+
+def _has_class(folders: Iterable[str]) -> bool:
+    return any(is_class_name(PurePath(folder).name) for folder in folders)
+
+
+def _is_metadata(path: PurePath) -> bool:
+    return path.name.lower() == _METADATA
+
+
+def _kind(path: Path) -> str | None:
+    """What of `_BUILDERS` reads a file of a folder. Parquet has many suffixes, and is known by its content too."""
+    suffix = path.suffix.lower()
+    if suffix in _KINDS or suffix in PIL.Image.registered_extensions():
+        return _KINDS.get(suffix)
+    with suppress(OSError), path.open("rb") as file:
+        return "parquet" if file.read(len(_PARQUET_START)) == _PARQUET_START else None
+    return None
+
+
+def _kind_alone(path: Path) -> str | None:
+    """What reads a file that is named itself. Beside others, a `.json` is mostly about them."""
+    return "json" if path.suffix.lower() == ".json" else _kind(path)
 
 
 def is_hub_id(data: str) -> bool:
@@ -68,6 +105,8 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
         except Exception as error:  # the exceptions of whatever HTTP client the Hub library uses
             problem = f"and the Hub cannot be reached to look for a data set of that name. {ADVICE}"
             raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
+    if path.is_file() and _is_metadata(path):
+        raise ValueError(f"{data} lists images of its folder; name the folder.")
     if path.exists() and "::" in data:
         raise ValueError(f"{data}: `datasets`, which loads tables, takes the '::' for a URL's; rename it.")
     own_reading = path.exists() and (_check_files(path) or _PATTERN.search(data))
@@ -77,41 +116,58 @@ def load_table(data: str, cache_dir: str | Path | None) -> DatasetDict:
         elif own_reading:
             loaded = _load_files(path, cache_dir)
         elif path.is_file():
-            loaded = load_dataset(_KINDS.get(path.suffix.lower(), "csv"), data_files=data, cache_dir=cache_dir)
+            loaded = load_dataset(_kind_alone(path), data_files=data, cache_dir=cache_dir)
         else:
             loaded = load_dataset(data, cache_dir=cache_dir)
     except Exception as error:  # what `datasets` and its readers raise is not limited to a few types
-        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).splitlines()), type(error).__name__)
         if not path.exists():
             problem = f"and cannot be had from the Hub ({reason}). {ADVICE}"
             raise FileNotFoundError(f"{data!r} is no local path, {problem}") from error
-        raise ValueError(f"{data}: `datasets` cannot load it ({reason}).") from error
-    return loaded if isinstance(loaded, DatasetDict) else DatasetDict({TRAIN: loaded})
+        advice = "; save the csv as UTF-8 (in Excel, 'CSV UTF-8')" if isinstance(cause, UnicodeDecodeError) else ""
+        raise ValueError(f"{data}: `datasets` cannot load it ({reason}){advice}.") from error
+    tables = loaded if isinstance(loaded, DatasetDict) else DatasetDict({TRAIN: loaded})
+    return DatasetDict({part: _without_views(table) for part, table in tables.items()})
+
+
+def _without_views(table: Dataset) -> Dataset:
+    """Turns columns of Arrow's view types into plain ones, which alone `datasets` takes for text or images."""
+    for name, feature in table.features.items():
+        if isinstance(feature, Value) and feature.dtype in ("binary_view", "string_view"):
+            table = table.cast_column(name, Value(feature.dtype.removesuffix("_view")))
+    return table
 
 
 def _check_files(path: Path) -> bool:
-    """Returns whether one of the files is a csv that `datasets` would not understand.
+    """Returns whether one of the files is a csv that `datasets` would not understand, or has a name it would not.
 
     Raises:
         ValueError: If one is a Git LFS pointer.
     """
     is_odd = False
-    for inner in [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]:
-        if inner.is_file() and (inner.name == _METADATA or inner.suffix.lower() in _KINDS):
+    for inner in [path] if path.is_file() else walk(path)[0].values():
+        if inner.is_file() and (inner == path or _is_metadata(inner) or _kind(inner)):
             with inner.open("rb") as file:
                 if is_lfs_pointer(file.peek(64)):
                     raise ValueError(f"{inner} {LFS_ADVICE}.")
-                is_odd |= inner.name == _METADATA and not is_plain_csv(file)
+                if _is_metadata(inner):
+                    is_odd |= inner.name != _METADATA or not is_plain_csv(file)
+                elif path.is_dir():
+                    is_odd |= inner.suffix not in _KINDS
     return is_odd
 
 
 def _load_files(path: Path, cache_dir: str | Path | None) -> DatasetDict:
     """Finds the files here rather than by `datasets`; the split of each is in its name or that of its folder."""
     names = [path.name] if path.is_file() else sorted(walk(path)[0], key=natural_key)
-    suffixes = {PurePath(name).suffix.lower() for name in names}
-    builder_class = next((builder for suffix, builder in _BUILDERS.items() if suffix in suffixes), ImageFolderOfAnyCsv)
-    if builder_class is not ImageFolderOfAnyCsv:
-        names = [name for name in names if _BUILDERS.get(PurePath(name).suffix.lower()) is builder_class]
+    metadata = {PurePath(name).name for name in names if PurePath(name).name.lower() in _METADATA_NAMES}
+    if metadata:
+        builder_class = partial(ImageFolderOfAnyCsv, metadata_filenames=sorted(metadata))
+    else:
+        kinds = {name: _kind_alone(path) if path.is_file() else _kind(path / name) for name in names}
+        kind = next(kind for kind in _BUILDERS if kind in kinds.values())
+        builder_class, names = _BUILDERS[kind], [name for name in names if kinds[name] == kind]
     splits: dict[str, list[str]] = {}
     for name in names:
         part = next(filter(None, map(part_of, reversed(PurePath(name).parts))), TRAIN)
@@ -121,6 +177,17 @@ def _load_files(path: Path, cache_dir: str | Path | None) -> DatasetDict:
     builder = builder_class(cache_dir=cache_dir, data_files=files)
     builder.download_and_prepare()
     return builder.as_dataset()
+
+
+def named_files(tables: Mapping[str, Dataset]) -> Iterator[str]:
+    """Yields the paths of the images that tables name in place of holding them."""
+    for table in tables.values():
+        column = table.data.column("image") if "image" in table.column_names else pa.chunked_array([], pa.null())
+        if pa.types.is_struct(column.type) and {"bytes", "path"} <= {field.name for field in column.type}:
+            paths = pc.struct_field(column, "path").cast(pa.string())
+            column = paths.filter(pc.is_null(pc.struct_field(column, "bytes")))
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            yield from (path for path in column.to_pylist() if path and len(path) <= _LONGEST_PATH)
 
 
 def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:

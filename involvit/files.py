@@ -17,7 +17,19 @@ from filelock import FileLock, Timeout
 
 # Named formats only: Pillow would otherwise try every plug-in it has, and the one for EPS runs Ghostscript.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
-IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+_IGNORED_NAMES = {
+    # Windows
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"),
+    *("$recycle.bin", "recycler", "system volume information", "found.000"),
+    # macOS; other systems show the end of Icon's name as a private character
+    *("__macosx", "icon\r", "icon\uf00d", "network trash folder", "temporary items"),
+    # Linux, Synology, QNAP, NetApp
+    *("lost+found", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@transcode", "~snapshot"),
+    # Picasa
+    "picasa.ini",
+}
+# What Windows stores beside a file, as WSL and Samba copy it: photo.jpg:Zone.Identifier
+_IGNORED_STREAMS = (":zone.identifier", ":encryptable", ":com.dropbox.attributes", ":com.dropbox.attrs")
 _HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 URL_ADVICE = "is a URL, and those are not read; download it first, and name the file"
@@ -25,8 +37,12 @@ LFS_ADVICE = "is a Git LFS pointer, not the file itself; run `git lfs pull` in i
 
 
 def is_ignored(path: str | PurePath) -> bool:
-    """Returns whether a file is passed over: it, or a folder on its path, is hidden or was made by a file manager."""
-    return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in PurePath(path).parts)
+    """Returns whether a file is passed over: it, or a folder on its path, is hidden or is what a system, a file manager
+    or a file server keeps there for itself."""
+    return any(
+        part.startswith(".") or part.lower() in _IGNORED_NAMES or part.lower().endswith(_IGNORED_STREAMS)
+        for part in PurePath(path).parts
+    )
 
 
 def is_heic(start: bytes) -> bool:

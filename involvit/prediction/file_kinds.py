@@ -23,8 +23,10 @@ EMPTY = "is empty (0 bytes); replace or remove it"
 # Photos of phones that Pillow cannot read are found all the same: an error is better than an image left out in silence.
 IMAGE_SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS}
 IMAGE_SUFFIXES |= {".heic", ".heif", ".jxl"}
-RAW_SUFFIXES = {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
-ARCHIVE_SUFFIXES = {".7z", ".rar", ".zip"}
+RAW_SUFFIXES = {
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
+    *(".nef", ".nrw", ".orf", ".pef", ".ptx", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 AUDIO_SUFFIXES = {".m4a", ".mka", ".weba", ".wma"}  # begin as videos do
 SHARD_SUFFIXES = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -61,6 +63,14 @@ _IMAGE = re.compile(
     re.DOTALL,
 )
 _TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
+_RAW = re.compile(  # of cameras whose raw photos do not begin as TIFF files
+    rb"FUJIFILMCCD-RAW|FOVb|\0MRM|IIU\0|IIR[OS]|MMOR|II\x1a\0\0\0HEAPCCDR|.{4}ftypcrx ", re.DOTALL
+)
+_ARCHIVE = re.compile(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07")
+# Documents are zip files too, and much is packed by zstd: here the name decides.
+_ARCHIVE_NAME = re.compile(
+    r"\.((zip|7z)(\.\d+)?|z\d\d|cb[rz7]|rar|r\d\d|iso|tzst|tar\.(zst|lz4|lz|lzma|lzo|br|z))$", re.IGNORECASE
+)
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -107,6 +117,23 @@ def begins_as_video(head: bytes) -> bool:
 def begins_as_parquet(head: bytes) -> bool:
     """Returns whether a file that begins so is Parquet."""
     return head.startswith(b"PAR1")
+
+
+def why_unread(path: str | PurePath, head: bytes) -> str | None:
+    """Returns what a file is that may hold images, but is not read, and what to do; None if it is none such.
+
+    Args:
+        path: Of a file that is no shard.
+        head: How it begins.
+    """
+    name, suffix = PurePath(path).name, PurePath(path).suffix.lower()
+    if begins_as_image(head, suffix) or suffix in IMAGE_SUFFIXES:
+        return None
+    if suffix in RAW_SUFFIXES or _RAW.match(head) or _TIFF.match(head):
+        return "is a raw photo; convert it to JPEG or PNG"
+    if _ARCHIVE.match(head) or _ARCHIVE_NAME.search(name) or (not suffix and head.startswith(b"PK\3\4")):
+        return "is an archive; unpack it, and name the folder"
+    return None
 
 
 def _is_tar(path: str | PurePath, head: bytes) -> bool:

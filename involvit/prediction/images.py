@@ -20,23 +20,26 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from ..files import LFS_ADVICE, URL_ADVICE, is_ignored, is_lfs_pointer, is_url, natural_key
+from ..files import LFS_ADVICE, URL_ADVICE, expand_user, is_ignored, is_lfs_pointer, is_url, natural_key
 from ..names import shown
 from ..pixels import read_rgb
 from .file_kinds import (
-    ARCHIVE_SUFFIXES,
     EMPTY,
     HEAD_BYTES,
     IMAGE_SUFFIXES,
-    RAW_SUFFIXES,
     begins_as_video,
+    first_bytes,
     is_image_or_video,
     open_regular,
+    why_unread,
 )
 from .shards import StoredImage, has_images
-from .video_containers import is_cut_off, is_mirrored
+from .video_containers import has_hole, is_cut_off, is_mirrored
 
 logger = logging.getLogger(__name__)
+
+# So many fail in a row at the end of a video. Elsewhere each has read a packet, and so many fill FFmpeg's buffer.
+FAILED_READS = 200
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,21 @@ def open_video(path: str | Path) -> Iterator[cv2.VideoCapture]:
     Raises:
         OSError: If the file cannot be opened.
     """
+    with open_regular(path) as file, _capture(file) as capture:
+        yield capture
+
+
+@contextmanager
+def _capture(file: BinaryIO) -> Iterator[cv2.VideoCapture]:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg writes to the terminal too
-    with open_regular(path) as file:
-        with quiet_opencv():
-            capture = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [])
-        try:
-            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-            yield capture
-        finally:
-            capture.release()
+    os.environ.setdefault("OPENCV_FFMPEG_READ_ATTEMPTS", str(2**31))  # sound may be long between two pictures
+    with quiet_opencv():
+        capture = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [])
+    try:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        yield capture
+    finally:
+        capture.release()
 
 
 def check_rgb(image: np.ndarray) -> np.ndarray:
@@ -112,6 +121,9 @@ def read_image(path: str | Path) -> np.ndarray:
     except Exception as error:  # such as a name that no file can have
         raise _unreadable(path, error) from error
     with file:
+        if reason := why_unread(path, file.read(HEAD_BYTES)):
+            raise ValueError(f"{path}: {reason}")
+        file.seek(0)
         return _decoded(file, path, is_called_image=Path(path).suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -146,8 +158,6 @@ def _decoded(file: BinaryIO, name: str | Path, is_called_image: bool = True) -> 
     except UnidentifiedImageError:
         if file.seek(0, os.SEEK_END) == 0:
             raise ValueError(f"{name} {EMPTY}") from None
-        if not is_called_image and file.seek(0) == 0 and file.read(4) == b"PK\3\4":
-            raise ValueError(f"{name}: is a zip file; unpack it, and name the folder") from None
         if not is_called_image:
             raise ValueError(f"{name}: is neither an image nor a video of a known format; leave it out") from None
         advice = "convert it to JPEG or PNG, or remove it"
@@ -165,7 +175,8 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     """Reads the frames of a video one after the other, in the order in which they are shown.
 
     Memory holds only the present one. The rotation that phones write beside the pixels is applied. Closing the iterator
-    early closes the file. A video that is cut off is read as far as it goes, with a warning in the log.
+    early closes the file. A video that is cut off is read as far as it goes, and one that is damaged in its midst
+    beyond that, with a warning in the log.
 
     Raises:
         FileNotFoundError: If there is no file at the path, when the first frame is asked for.
@@ -175,6 +186,7 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     try:
         with open_regular(path) as file:
             head, is_whole, mirrored = file.read(HEAD_BYTES), not is_cut_off(file), is_mirrored(file)
+            is_damaged = has_hole(file)
     except FileNotFoundError:
         raise _not_there(path) from None
     except OSError as error:
@@ -182,15 +194,15 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
     if not head:
         raise ValueError(f"{path} {EMPTY}")
     if begins_as_video(head):
-        with open_video(path) as capture:
+        with open_regular(path) as file, _capture(file) as capture:
             frames_per_second = capture.get(cv2.CAP_PROP_FPS)
             # OpenCV turns as the matrix turns the upper edge; what that leaves upside down is seen in the turned frame.
             flip = int(capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90) if mirrored else None
             time_s = -1.0
-            while True:
-                is_read, frame = capture.read()
-                if not is_read:
-                    break
+            for frame in _frames(capture, file):
+                if frame is None:
+                    is_damaged = True
+                    continue
                 time_before, time_s = time_s, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if time_s <= time_before and frames_per_second > 0:  # a file without time stamps
                     time_s = count / frames_per_second
@@ -206,15 +218,39 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
         raise ValueError(f"{path}: cannot be read as a video, or has no frames; {advice}")
     if not is_whole:
         logger.warning("%s: the file is cut off; it was read as far as it goes, %d frames", shown(path), count)
+    elif is_damaged:
+        logger.warning("%s: the file is damaged; frames in it are lost, and %d were read", shown(path), count)
+
+
+def _frames(capture: cv2.VideoCapture, file: BinaryIO) -> Iterator[np.ndarray | None]:
+    """Yields the frames as OpenCV gives them, and None where a part of the file could not be decoded.
+
+    OpenCV says of such a part what it says of the end. But beyond the end the file is read no further.
+    """
+    failed = furthest = 0
+    while failed < FAILED_READS:
+        is_read, frame = capture.read()
+        if is_read:
+            if failed:
+                yield None
+            yield frame
+            failed = 0
+        elif failed == 0 or file.tell() > furthest:
+            if failed:
+                yield None
+            failed, furthest = 1, file.tell()
+        else:
+            failed += 1
 
 
 def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] | None = None) -> list[Path]:
     """Finds the images, videos and shards that files, folders and glob patterns stand for.
 
-    What exists is taken by its name, whatever signs are in it; a file that is named itself is taken whatever it is. Of
-    folders and patterns (`**` stands for any number of folders) the images, videos and shards with images are taken,
-    see `is_image_or_video` and `has_images`. Folders are searched to the bottom, links followed; hidden files are
-    passed over; so are raw photos and archives, with a line in the log.
+    What exists is taken by its name, whatever signs are in it; a file that is named itself is taken whatever it is. A
+    leading `~` that is no name there is the home folder. Of folders and patterns (`**` stands for any number of
+    folders) the images, videos and shards with images are taken, see `is_image_or_video` and `has_images`. Folders are
+    searched to the bottom, links followed; hidden files are passed over; so are raw photos and archives, with a line
+    in the log.
 
     Args:
         paths: What is searched.
@@ -235,6 +271,8 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
         if given == "":  # which `Path` would take for the working folder
             raise ValueError("a path is empty; give images, videos, folders of them or patterns")
         path, mode = Path(given), 0
+        if path.parts and not os.path.lexists(path.parts[0]):
+            path = expand_user(path)  # the shell leaves a `~` in quotes
         errors: list[OSError] = []
         try:
             mode = path.stat().st_mode
@@ -268,7 +306,7 @@ def find_files(paths: Iterable[str | Path], onerror: Callable[[OSError], None] |
         for file in files:
             if is_image_or_video(file) or has_images(file):
                 taken.append(file)
-            elif file.suffix.lower() in RAW_SUFFIXES | ARCHIVE_SUFFIXES:
+            elif why_unread(file, first_bytes(file)):
                 unread.append(file)
         if unread:
             which = f"{len(unread)}, such as {shown(min(unread, key=natural_key))}"

@@ -18,7 +18,7 @@ from ..names import file_name, shown
 from .images import find_files
 from .predictor import ImageResult, Predictor
 from .processes import processes, same_for_all
-from .results import ResultsFile, check_results_path, hold_table, result_rows
+from .results import ResultsFile, check_results_path, hold_table, result_rows, without_table
 from .shards import Shard, count_images, is_shard, place_of
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -33,7 +33,13 @@ def predict_files(
         check_results_path(out)
     denied: list[OSError] = []
     files = find_files(paths, denied.append)
+    if out is not None and not (files := without_table(files, out)):
+        raise ValueError(f"{out} is the table to write, not one to read; name images, videos or folders of them")
     shards = {file: count_images(file) for file in files if is_shard(file)}
+    empty = [file for file, number in shards.items() if number == 0]
+    files = [file for file in files if shards.get(file) != 0]
+    if not files:
+        raise ValueError(f"{empty[0]}: there are no images in it; name a file that has some")
     if out is None and processes().num_processes > 1:
         raise ValueError("several processes write one table: name it by --out")
     is_main = processes().is_main_process
@@ -46,6 +52,8 @@ def predict_files(
     tried, failed = counts
     if failed:
         print(f"{failed} of {tried} {sources.unit}s could not be read", file=sys.stderr)
+    if empty and is_main:
+        print(f"left out shards without images ({len(empty)}, such as {shown(empty[0])})", file=sys.stderr)
     for error in denied if is_main else ():
         print(f"{shown(error.filename)} was left out: {error.strerror}", file=sys.stderr)
     return SOME_FAILED if failed or denied else DONE

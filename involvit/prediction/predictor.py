@@ -154,7 +154,7 @@ class Predictor:
         return found if isinstance(images, list) else found[0]
 
     def stream(
-        self, images: str | Path | Iterable[ImageSource | Shard], batch_size: int = BATCH_SIZE
+        self, images: ImageSource | Iterable[ImageSource | Shard], batch_size: int = BATCH_SIZE
     ) -> Iterator[ImageResult]:
         """Predicts for many images and videos while it reads ahead; faces of several images share a batch.
 
@@ -174,9 +174,12 @@ class Predictor:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        sources = find_files([images]) if isinstance(images, str | os.PathLike) else images
+        if isinstance(images, str | os.PathLike):
+            images = find_files([images])
+        elif not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
         group = processes()
-        yield from self._results(shared(sources, group.process_index, group.num_processes), batch_size)
+        yield from self._results(shared(images, group.process_index, group.num_processes), batch_size)
 
     def _results(self, sources: Iterable[tuple[int, ImageSource | Shard]], batch_size: int) -> Iterator[ImageResult]:
         check_is_not_forked()

@@ -109,6 +109,17 @@ def _journal(table: Path, process_index: int) -> Path:
     return table.with_name(f"{table.name}.unfinished{number}.jsonl")
 
 
+def _journals(table: Path) -> list[Path]:
+    return sorted(table.parent.glob(f"{glob.escape(table.name)}.unfinished*.jsonl"))
+
+
+def without_table(files: Iterable[Path], table: Path) -> list[Path]:
+    """Returns the files but for a table and its journals, which the shell's `*` names too when a command runs again."""
+    own = {os.path.realpath(path) for path in (table, *_journals(table))}
+    names = {table.name, *(os.path.basename(path) for path in own)}  # noqa: PTH119
+    return [file for file in files if file.name not in names or os.path.realpath(file) not in own]
+
+
 def hold_table(path: Path) -> AbstractContextManager[None]:
     """Keeps other commands from a table; raises as `locked` does."""
     table = Path(os.path.realpath(path))
@@ -176,7 +187,7 @@ class ResultsFile:
                 yield rows
 
         with ExitStack() as stack:
-            if journals := [stack.enter_context(path.open("rb")) for path in self._journals()]:
+            if journals := [stack.enter_context(path.open("rb")) for path in _journals(self.path)]:
                 journaled = {line.file for line, _ in whole_lines(journals)}
                 new = self._table.frames(row for _, rows in whole_lines(journals) for row in rows)
                 kept = (rows.loc[[file not in journaled for file in rows["file"]]] for rows in self._table.read())
@@ -214,7 +225,7 @@ class ResultsFile:
                 names, is then there no more: a shard that was replaced by a good one.
         """
         files = {file: number for number, file in enumerate(order)}
-        if not self._journals():
+        if not _journals(self.path):
             written = Written()
             deque(_counted(self._table.read(), files, written), maxlen=0)
             if not (all_tried and written.unreadable):
@@ -228,7 +239,7 @@ class ResultsFile:
     def _merged(self, files: Mapping[str, int], all_tried: bool) -> Iterator[pd.DataFrame]:
         """Yields the rows of table and journals, sorted; meanwhile the table's are in a journal of their own."""
         with ExitStack() as stack:
-            journals = [stack.enter_context(path.open("rb")) for path in self._journals()]
+            journals = [stack.enter_context(path.open("rb")) for path in _journals(self.path)]
             table = stack.enter_context(tempfile.TemporaryFile(dir=self.path.absolute().parent))
             journaled = {line.file for line, _ in whole_lines(journals)} if self.path.exists() else set()
 
@@ -251,23 +262,20 @@ class ResultsFile:
                     fault = f"is damaged: a row ends before or within its {column}; remove that row, or the file"
                 raise ValueError(f"{self.path} {fault}")
 
-    def _journals(self) -> list[Path]:
-        return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.unfinished*.jsonl"))
-
     def _remove_journals(self) -> None:
-        for journal in self._journals():
+        for journal in _journals(self.path):
             journal.unlink()
 
 
 def _counted(frames: Iterable[pd.DataFrame], files: Mapping[str, int], written: Written) -> Iterator[pd.DataFrame]:
-    """Yields the frames, in which the rows of one file follow each other, and counts the files meanwhile."""
-    last = None
+    """Yields the frames and counts the files meanwhile; their rows may stand anywhere, as a spreadsheet sorted them."""
+    seen = set()
     for rows in frames:
         for file, status in zip(rows["file"], rows["status"], strict=True):
             if place_of(file, files)[0] < 0:
                 continue
-            written.images += file != last
-            last = file
+            written.images += file not in seen
+            seen.add(file)
             if status == UNREADABLE:
                 written.unreadable.add(file)
         yield rows

@@ -94,24 +94,19 @@ def shared(
 
 
 def count_images(path: Path) -> int | None:
-    """Returns how many images a shard has; None if only reading it would tell: if it is a tar, or damaged.
+    """Returns how many images a shard has; None if only reading it would tell: if it is a tar with some, or damaged.
 
     Raises:
-        ValueError: If it has no images, or several columns of them.
+        ValueError: If it has no column of images, or several.
     """
-    number = None
     try:
         if is_parquet(path):
             from .parquet_images import count_rows
 
-            number = count_rows(path)
-        elif next(Shard(path).images(), None) is None:
-            number = 0
+            return count_rows(path)
+        return 0 if next(Shard(path).images(), None) is None else None
     except DamagedShardError:
-        pass
-    if number == 0:
-        raise ValueError(f"{path}: there are no images in it; leave it out, or name one that has some")
-    return number
+        return None
 
 
 def has_images(path: Path) -> bool:

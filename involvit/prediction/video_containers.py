@@ -1,4 +1,5 @@
-"""What the container of a video says of it: whether its file is cut off, and whether it is shown mirrored."""
+"""What the container of a video says of it: whether its file is cut off or has a hole, and whether it is shown
+mirrored."""
 
 from __future__ import annotations
 
@@ -19,20 +20,61 @@ def is_cut_off(file: BinaryIO) -> bool:
     if head.startswith(b"RIFF"):
         length = int.from_bytes(head[4:8], "little")  # some writers count the eight bytes before it, some do not
         return size < length < 2**32 - 1  # which stands for a length that is not known
-    if (at := head.find(b"\x18\x53\x80\x67") + 4) > 4:  # Matroska's segment and its length: 7 bits for each byte
-        file.seek(at)
-        if not (field := file.read(8)):
+    if at := _segment(head):
+        if at >= size:
             return True
-        length = 9 - field[0].bit_length()
-        largest = (1 << 7 * length) - 1  # stands for a length that is not known
-        value = int.from_bytes(field[:length], "big") & largest
-        return value < largest and at + length + value > size
+        _, end = _matroska_content(file, at)
+        return end is not None and end > size
     kinds = set()
     for kind, _, end in _boxes(file, 0, size):
         kinds.add(kind)
         if kind in (b"mdat", b"moov", b"moof") and end > size:
             return True
+        if b"moof" in kinds and (end > size or not kind.isalnum()):  # parts follow each other up to a hole
+            return True
     return b"mdat" in kinds and b"moov" not in kinds  # which many write last: where the frames are
+
+
+def has_hole(file: BinaryIO) -> bool:
+    """Returns whether in an MKV or WebM file the parts do not follow each other up to the end: FFmpeg goes on after it.
+
+    A file that does not say how long its parts are, such as a live recording, is not called one with a hole.
+    """
+    file.seek(0)
+    if not (at := _segment(file.read(64))):
+        return False
+    begin, stop = _matroska_content(file, at)
+    while stop is not None and begin < stop:
+        file.seek(begin)
+        first = file.read(1)
+        if not first or first[0] < 0x10:  # the names of parts have 1 to 4 bytes
+            return True
+        begin, end = _matroska_content(file, begin + 9 - first[0].bit_length())
+        if end is None:
+            return False
+        if end > stop:
+            return True
+        begin = end
+    return False
+
+
+def _segment(head: bytes) -> int:
+    """Returns where the length of Matroska's segment stands; 0 in other files."""
+    at = head.find(b"\x18\x53\x80\x67")
+    return at + 4 if at > 0 else 0
+
+
+def _matroska_content(file: BinaryIO, at: int) -> tuple[int, int | None]:
+    """Returns where the content of a part begins and ends, whose length, 7 bits for each byte, stands at a place.
+
+    The end is None if the length is not known.
+    """
+    file.seek(at)
+    field = file.read(8)
+    length = 9 - (field[0].bit_length() if field else 0)
+    largest = (1 << 7 * length) - 1  # stands for a length that is not known
+    value = int.from_bytes(field[:length], "big") & largest
+    return at + length, None if value == largest else at + length + value
 
 
 def is_mirrored(file: BinaryIO) -> bool:

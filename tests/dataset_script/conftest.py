@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataset_script import load_fer_dataset
+
 
 @pytest.fixture
 def encoded() -> Callable[..., bytes]:
@@ -80,3 +82,13 @@ def class_files(encoded) -> dict[str, bytes]:
         for number, film in enumerate(["Airheads", "Bridesmaids"])
         for frame in (1, 2)
     }
+
+
+@pytest.fixture
+def load(tmp_path):
+    """`load_fer_dataset` with a cache of its own."""
+
+    def load_here(data, *arguments, **options):
+        return load_fer_dataset(data, *arguments, cache_dir=tmp_path / "cache", **options)
+
+    return load_here

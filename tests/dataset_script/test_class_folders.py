@@ -139,6 +139,46 @@ def test_a_part_before_the_class_comes_before_one_after_it(read):
     assert all(path.startswith(part) for part, path, _ in faces)
 
 
+@pytest.mark.parametrize("layout", ["{p}/{c}/1.png", "top/{p}/{c}/1.png", "{c}/{p}/1.png", "{p}/raw/{c}/1.png"])
+@pytest.mark.parametrize(
+    "persons",
+    [
+        ["Amy Adams", "Brad Pitt", "Tom Hanks", "Dev Patel", "Val Kilmer"],
+        ["amy_adams", "dev_patel"],
+        ["Amy", "Brad", "Dev", "Val"],
+        ["S001", "Valérie"],
+    ],
+)
+def test_persons_are_no_parts(read, layout, persons):
+    faces, _ = read([layout.format(p=person, c=name) for person in persons for name in ("happy", "sad")])
+    assert [part for part, _, _ in faces] == ["train"] * (2 * len(persons))
+
+
+def test_persons_below_the_parts_are_of_their_part(read):
+    names = [
+        f"{part}/{person}/{name}/1.png"
+        for part, persons in (("train", ("Amy Adams", "Dev Patel")), ("test", ("Val Kilmer", "Al Gore")))
+        for person in persons
+        for name in ("happy", "sad")
+    ]
+    assert all(path.startswith(part) for part, path, _ in read(names)[0])
+
+
+@pytest.mark.parametrize(
+    "val", ["val", "dev", "Val", "val_fer2013", "dev-other", "validation images", "val2017", "ValSet"]
+)
+@pytest.mark.parametrize("others", [["train"], ["train_fer2013", "extra"], ["Training", "Test", "extra"]])
+def test_what_lies_beside_the_training_part_is_the_validation_part(read, val, others):
+    faces, _ = read([f"{folder}/{name}/1.png" for folder in (val, *others) for name in ("happy", "sad")])
+    assert [path.split("/")[0] for part, path, _ in faces if part == "validation"] == [val, val]
+
+
+@pytest.mark.parametrize("val", ["val", "dev", "Val", "validation images"])
+def test_a_validation_part_beside_one_folder_of_another_name_is_one(read, val):
+    faces, _ = read([f"{folder}/{name}/1.png" for folder in (val, "faces") for name in ("happy", "sad")])
+    assert [part for part, _, _ in faces] == ["train", "train", "validation", "validation"]
+
+
 @pytest.mark.parametrize("other", ["unaligned", "non_aligned", "Not aligned", "misaligned", "raw"])
 @pytest.mark.parametrize("layout", ["{a}/{c}/1.png", "{c}/{a}/1.png"])
 def test_what_is_not_aligned_is_not_taken_for_aligned(read, other, layout):

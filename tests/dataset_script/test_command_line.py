@@ -196,6 +196,8 @@ def test_sheet_writes_a_picture_once(tmp_path, capsys):
         (["build", "--data", "rendered", "--rendered_size", "9", "--out", "OUT"], "it must be from 96 to 352 pixels"),
         (["render", "--images", "0", "--out", "OUT"], "it must be at least 1"),
         (["sheet", "--out", "OUT"], "out: name a file that ends in the name of an image format"),
+        (["sheet", "--out", "OUT.psd"], "out.psd: name a file that ends in the name of an image format"),
+        (["sheet", "--out", "OUT.mpg"], "out.mpg: name a file that ends in the name of an image format"),
         (["duplicates"], "--data"),
         (["duplicates", "--data", ""], "the data has no name"),
         (["duplicates", "--data", "~nobody_here/faces"], "does not exist"),
@@ -223,7 +225,7 @@ def test_a_mistake_is_status_2_and_one_line_and_writes_nothing(parted_source, tm
         "PIPE": str(tmp_path / "pipe"),
         "DATA": str(parted_source),
         "OUT": str(tmp_path / "out"),
-        "OUT.png": str(tmp_path / "out.png"),
+        **{f"OUT.{suffix}": str(tmp_path / f"out.{suffix}") for suffix in ("png", "psd", "mpg")},
         "BROKEN": str(broken),
     }
     cache = ["--cache_dir", str(tmp_path / "cache")] if "--data" in arguments else []
@@ -245,6 +247,18 @@ def test_the_command_line_ends_without_a_traceback(tmp_path):
     assert result.returncode == 2
     assert result.stderr.startswith("error: 'nowhere' does not exist")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "variable", ["HF_HUB_DOWNLOAD_TIMEOUT=30s", "TQDM_MININTERVAL=1s", "HF_DATASETS_IN_MEMORY_MAX_SIZE="]
+)
+def test_a_variable_that_a_library_cannot_read_is_named_in_one_line(variable):
+    name, _, value = variable.partition("=")
+    command = [sys.executable, "-m", "dataset_script", "duplicates", "--data", "nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, name: value})
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert f"correct or unset the environment variable {name}" in result.stderr
 
 
 def test_a_name_from_elsewhere_breaks_neither_the_table_nor_the_run(write_source, encoded, tmp_path):

@@ -12,10 +12,27 @@ from dataset_script.faces import compile_group_pattern, group_of, part_in_class,
         ("Angry/Al_Gore_0002.jpg", "Al_Gore"),
         ("Fear/21_Jump_Street_000123_04.png", "21_Jump_Street"),
         ("S005/S005_001_00000011.png", "S005"),
+        ("Happy/Joy_Bryant_0001.jpg", "Joy_Bryant"),
+        ("Happy/Joy_Bryant_joy_0002.jpg", "Joy_Bryant"),
+        ("Happy/Joy_S005_0002.jpg", "S005"),
     ],
 )
 def test_the_default_group_is_the_name_before_its_trailing_numbers(path, group):
     assert group_of(path, compile_group_pattern(None)) == group
+
+
+@pytest.mark.parametrize("name", ["{p}_{c}_0", "{p}-{c}-1", "{c}_{p}_03_4", "2_{c}_{p}_5", "{p}_{c}_left_6"])
+@pytest.mark.parametrize("person", ["subject1", "Al_Gore", "S005"])
+def test_a_class_in_the_name_does_not_split_a_person(name, person):
+    names = [name.format(p=person, c=c) for c in ("happy", "Sad", "ANGER", "suprise")]
+    groups = {group_of(f"x/{name}.png", compile_group_pattern(None)) for name in names}
+    assert len(groups) == 1
+    assert person in groups.pop()
+
+
+def test_a_pattern_of_the_users_sees_the_class_in_the_name():
+    pattern = compile_group_pattern(r"(.+)_(?:happy|sad)_\d+")
+    assert group_of("Happy/anna_happy_1.png", pattern) == "anna"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +44,10 @@ def test_the_default_group_is_the_name_before_its_trailing_numbers(path, group):
         "Happy/0017.png",
         "Happy/image_0017.png",
         "Happy/smile.png",
+        "Happy/happy_0017.png",
+        "Happy/3_happy_0017.png",
+        "Happy/happy_image_0017.png",
+        "Happy/image_happy_0017.png",
     ],
 )
 def test_a_name_that_tells_no_person_is_a_group_of_its_own(path):
@@ -65,6 +86,7 @@ def test_a_pattern_that_is_broken_or_has_not_one_group_is_refused(pattern):
         ("hold-out", "test"),
         ("Held Out", "test"),
         ("Testimonials", None),
+        ("Valérie", None),
         ("Evaluations_of_others", None),
         ("Angry", None),
     ],
@@ -82,6 +104,7 @@ def test_part_names(name, part):
         ("TestSet", "test"),
         ("Val_Kilmer", None),
         ("dev patel", None),
+        ("Dev Ünal", None),
         ("S005", None),
     ],
 )

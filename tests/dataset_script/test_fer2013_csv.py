@@ -106,6 +106,12 @@ def test_a_csv_of_something_else_is_not_taken(write_source):
     assert find_fer2013_csv(open_file_tree(source, BadInput("source", "stop"))) is None
 
 
+def test_a_csv_on_its_own_may_be_called_txt(tmp_path):
+    (tmp_path / "fer.txt").write_text(GOOD)
+    tree = open_file_tree(tmp_path / "fer.txt", BadInput("source", "stop"))
+    assert len(read_fer2013_csv(tree, find_fer2013_csv(tree), BadInput("source", "stop"))) == 3
+
+
 @pytest.mark.parametrize("text", ["file,label\na.png,1\n", ""])
 def test_a_csv_of_something_else_on_its_own_is_an_error_that_names_the_columns(tmp_path, text):
     (tmp_path / "list.csv").write_text(text)

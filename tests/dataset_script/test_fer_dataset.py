@@ -2,24 +2,15 @@ import io
 import logging
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as PILImage
 
-from dataset_script import LABELS, load_fer_dataset
+from dataset_script import LABELS
 from dataset_script.fer_dataset import SPLITS
-
-
-@pytest.fixture
-def load(tmp_path):
-    """`load_fer_dataset` with a cache of its own."""
-
-    def load_here(data, *arguments, **options):
-        return load_fer_dataset(data, *arguments, cache_dir=tmp_path / "cache", **options)
-
-    return load_here
 
 
 def rows_by_path(dataset: DatasetDict) -> dict[str, tuple[bytes, str, str]]:
@@ -135,73 +126,12 @@ def test_the_group_pattern_is_adjustable(load, write_source, class_files):
     assert {group for part in dataset.values() for group in part["group"]} == {"00000001", "00000002"}
 
 
-@pytest.mark.parametrize("layout", ["{p}/{c}/{i}.png", "{c}/{p}/{i}.png", "VL{i}/Strong/{p}/{c}/img_{i}.png"])
-def test_a_person_folder_is_the_group(load, write_source, encoded, layout, caplog):
-    names = [
-        layout.format(p=f"S{person}", c=name, i=i)
-        for person in range(5)
-        for name in ("happy", "sad")
-        for i in (1, 2)
-    ]  # fmt: skip
-    dataset = load(write_source({name: encoded(i) for i, name in enumerate(names)}), "group", validation_fraction=0.4)
-    for part in dataset.values():
-        assert all(f"/{row['group']}/" in f"/{row['path']}" for row in part)
-    assert {len(set(part["group"])) for part in dataset.values()} == {2, 3}
-    assert caplog.text.count("\n") == 1
-    assert "groups by folder: S0, S1, S2 ... (5)" in caplog.text
-
-
-@pytest.mark.parametrize("folders", ["original augmented", "data_v1 data_v2", "flickr google", "hd sd"])
-@pytest.mark.parametrize("layout", ["{f}/{c}/{p}_{i}.png", "{c}/{f}/{p}_{i}.png"])
-def test_a_folder_that_splits_the_persons_of_the_names_is_no_group(
-    load, write_source, encoded, folders, layout, caplog
-):
-    persons = ["Al_Gore", "Bo_Derek", "Cy_Young", "Di_Caprio"]
-    names = [
-        layout.format(f=f, c=c, p=p, i=i)
-        for f in folders.split() for c in ("happy", "sad") for p in persons for i in (1, 2)
-    ]  # fmt: skip
-    dataset = load(write_source({name: encoded(i) for i, name in enumerate(names)}), "group", validation_fraction=0.5)
-    assert {group for part in dataset.values() for group in part["group"]} == set(persons)
-    assert not set(dataset["train"]["group"]) & set(dataset["validation"]["group"])
-    assert "groups by file name: Al_Gore, Bo_Derek, Cy_Young ... (4)" in caplog.text
-
-
-def test_persons_in_folders_stay_where_the_names_are_those_of_a_few_cameras(load, write_source, encoded, caplog):
-    names = [f"S{p}/{c}/{side}_{i}.png" for p in range(4) for c in ("happy", "sad") for side in "lr" for i in (1, 2)]
-    load(write_source({name: encoded(i) for i, name in enumerate(names)}), "group", validation_fraction=0.5)
-    assert "groups by folder: S0, S1, S2 ... (4)" in caplog.text
-
-
 def test_an_archive_that_holds_everything_twice_says_so_each_time(load, write_source, class_files, caplog):
     source = write_source({f"{top}/{name}": data for name, data in class_files.items() for top in ("a", "a/a")}, "zip")
     for _ in range(2):
         caplog.clear()
         load(source, "train")
         assert "took 12 images that are copies of others to the byte, the first: a/a/Angry/" in caplog.text
-
-
-@pytest.mark.parametrize("layout", ["top/images/{c}/Film_{i}.png", "{c}/deeper/Film_{i}.png", "train/{c}/Film_{i}.png"])
-def test_a_folder_that_tells_nobody_apart_leaves_the_group_to_the_name(load, write_source, encoded, layout):
-    names = [layout.format(c=name, i=i) for name in ("happy", "sad") for i in range(4)]
-    dataset = load(write_source({name: encoded(i) for i, name in enumerate(names)}), "random", validation_fraction=0.5)
-    assert {row["group"] for part in dataset.values() for row in part} == {"Film"}
-
-
-def test_a_pattern_is_for_file_names_and_comes_before_folders(load, write_source, encoded):
-    names = [f"{name}/day{i}/{person}-{i}.png" for name in ("happy", "sad") for i in (1, 2) for person in "ab"]
-    source = write_source({name: encoded(i) for i, name in enumerate(names)})
-    dataset = load(source, "group", group_pattern="(.)-.*", validation_fraction=0.5)
-    assert {frozenset(part["group"]) for part in dataset.values()} == {frozenset("a"), frozenset("b")}
-
-
-@pytest.mark.parametrize("split", ["group", "group_kfold", "stratified"])
-@pytest.mark.parametrize("name", ["{i}", "happy_{i}"])
-def test_a_group_split_of_images_of_which_nothing_is_known_says_so(load, write_source, encoded, split, name, caplog):
-    names = [f"{c}/{name.format(i=i)}.png" for c in ("happy", "sad") for i in range(4)]
-    load(write_source({path: encoded(i) for i, path in enumerate(names)}), split, n_folds=2, validation_fraction=0.5)
-    assert ("each image is a group of its own" in caplog.text) == (split != "stratified")
-    assert caplog.text.count("\n") == (split != "stratified")
 
 
 def test_broken_metadata_stop_nobody_who_reads_the_data_set(load, write_source, class_files):
@@ -223,6 +153,35 @@ def test_the_cache_is_used_and_sees_added_and_changed_files(load, write_source, 
     assert len(rows_by_path(load(source, "random"))) == len(class_files) + 1
     (source / "Sad/new.png").write_bytes(encoded(1000, size=9))
     assert rows_by_path(load(source, "random"))["Sad/new.png"][0] == encoded(1000, size=9)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_the_cache_sees_changed_files_that_a_table_only_names(load, tmp_path, encoded, suffix):
+    names = [str(tmp_path / f"{label}_{i}.png") for label in ("happy", "sad") for i in range(3)]
+    for seed, name in enumerate(names):
+        Path(name).write_bytes(encoded(seed))
+    rows = Dataset.from_dict({"image": names, "label": [Path(name).name.split("_")[0] for name in names]})
+    source = tmp_path / "tables" / f"faces.{suffix}"
+    source.parent.mkdir()
+    (rows.to_json if suffix == "jsonl" else rows.cast_column("image", Image()).to_parquet)(source)
+    assert {data for data, _, _ in rows_by_path(load(source, "train")).values()} == {encoded(i) for i in range(6)}
+    Path(names[0]).write_bytes(encoded(7, size=9))
+    assert encoded(7, size=9) in {data for data, _, _ in rows_by_path(load(source, "train")).values()}
+    Path(names[0]).unlink()
+    with pytest.raises(ValueError, match="train/000000 cannot be read"):
+        load(source, "train")
+
+
+def test_a_table_of_predictions_does_not_hide_class_folders_deep_below(load, write_source, encoded):
+    names = [f"a/train/S{p}/{c}/{i}.png" for p in range(4) for c in ("Happy", "Sad") for i in range(2)]
+    source = write_source({"results.jsonl": b"{}", **{name: encoded(i) for i, name in enumerate(names)}})
+    dataset = load(source, "group", validation_fraction=0.5)
+    assert {group for part in dataset.values() for group in part["group"]} == {"S0", "S1", "S2", "S3"}
+
+
+def test_a_packed_table_is_to_be_unpacked(load, write_source, encoded):
+    with pytest.raises(ValueError, match=r"source\.zip: metadata\.csv is a table, .*; unpack it"):
+        load(write_source({"metadata.csv": b"file_name,label\nx.png,sad\n", "x.png": encoded(0)}, "zip"))
 
 
 BAD_FILES = {

@@ -139,6 +139,15 @@ def test_a_wrong_row_of_label_csv_stops_or_is_skipped(folders, write_source, tmp
     assert {part: len(rows) for part, rows in parts.items()} == {"train": 2, "validation": 3, "test": 3}
 
 
+def test_a_header_of_label_csv_is_passed_over(folders, write_source, tmp_path):
+    plain = load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache")
+    for name in folders:
+        if name.endswith("label.csv"):
+            folders[name] = f"image,box,{HEADER}\n".encode() + folders[name]
+    headed = load_fer_dataset(write_source(folders), cache_dir=tmp_path / "cache")
+    assert {part: rows["path"][:] for part, rows in headed.items()} == {p: rows["path"][:] for p, rows in plain.items()}
+
+
 def test_one_folder_alone_is_read_by_its_own_name(folders, write_source, tmp_path):
     source = write_source({name: data for name, data in folders.items() if "FER2013Valid" in name})
     parts = load_fer_dataset(source / "ferplus" / "FER2013Valid", "train", cache_dir=tmp_path / "cache")

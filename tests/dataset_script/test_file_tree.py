@@ -107,6 +107,32 @@ def test_tars_that_were_joined_are_read_to_the_last(write_source, kind):
     assert {name: tree.read(name) for name in tree.files} == {"a/x.png": b"x", "b/y.png": b"y"}
 
 
+def zipped(*names):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"old")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_tar_that_ends_in_a_zip_is_a_tar(write_source, kind):
+    tree = open_file_tree(write_source({"a/x.png": b"x", "z.zip": zipped("a/y.png")}, kind), BadInput("source", "stop"))
+    assert list(tree.files) == ["a/x.png", "z.zip"]
+
+
+@pytest.mark.parametrize("start", [b"Rar!\x1a\7\1\0", b"\x28\xb5\x2f\xfd", b"damaged"])
+def test_another_file_that_ends_in_a_zip_is_no_zip(tmp_path, start):
+    (tmp_path / "faces").write_bytes(start + bytes(600) + zipped("a/y.png"))
+    with pytest.raises(ValueError, match=r"faces is (a RAR archive|compressed by zstd|not a folder)"):
+        open_file_tree(tmp_path / "faces", BadInput("source", "stop"))
+
+
+def test_a_zip_that_unpacks_itself_is_read(tmp_path):
+    (tmp_path / "faces.exe").write_bytes(b"MZ" + bytes(600) + zipped("a/y.png"))
+    assert list(open_file_tree(tmp_path / "faces.exe", BadInput("source", "stop")).files) == ["a/y.png"]
+
+
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])
 def test_a_tar_with_a_damaged_header_is_named(write_source, kind):
     data = bytearray(write_source({"a/x.png": b"x", "a/y.png": b"y"}, "tar").read_bytes())
@@ -150,9 +176,9 @@ def test_a_truncated_archive_is_named(write_source, kind, share):
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    path = tmp_path / "notes.txt"
+    path = tmp_path / "notes.md"
     path.write_text("no archive")
-    with pytest.raises(ValueError, match=r"notes\.txt is not a folder, zip, tar or csv"):
+    with pytest.raises(ValueError, match=r"notes\.md is not a folder, zip, tar, csv or Parquet file"):
         open_file_tree(path, BadInput("notes", "stop"))
 
 
@@ -193,6 +219,17 @@ def test_the_fingerprint_of_a_folder_sees_a_change(write_source, change):
 def test_the_fingerprint_of_an_archive_sees_a_change(write_source):
     before = fingerprint(write_source(FILES, "zip"))
     assert fingerprint(write_source({**FILES, "a/y.png": b""}, "zip")) != before
+
+
+def test_the_fingerprint_sees_files_elsewhere(tmp_path):
+    table, image = tmp_path / "faces.jsonl", tmp_path / "x.png"
+    table.touch()
+    seen = []
+    for data in (None, b"x", b"longer"):
+        if data is not None:
+            image.write_bytes(data)
+        seen.append(fingerprint(table, [str(image), "no\0path", "x" * 5000]))
+    assert len({fingerprint(table), *seen}) == 4
 
 
 def test_the_order_inside_an_archive_does_not_matter(tmp_path):
@@ -239,3 +276,34 @@ def test_what_is_packed_otherwise_is_to_be_unpacked(tmp_path, name, content, kin
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=rf"{name} is {kind}; unpack it"):
         open_file_tree(tmp_path / name, BadInput("source", "stop"))
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "message"),
+    [
+        ("fer2013.xlsx", ["[Content_Types].xml", "xl/workbook.xml"], "is an Excel workbook; save the sheet as CSV"),
+        ("fer2013.csv", ["[Content_Types].xml", "xl/workbook.xml"], "is an Excel workbook; save the sheet as CSV"),
+        (
+            "fer2013.ods",
+            ["mimetype", "content.xml"],
+            "is an OpenDocument file; if it is a sheet, save .* as CSV",
+        ),
+        ("faces.docx", ["[Content_Types].xml", "word/document.xml"], "is an Office document; save the images as files"),
+        ("faces.npz", ["images.npy", "labels.npy"], "holds arrays of NumPy; save the images as files"),
+    ],
+)
+def test_a_document_that_is_a_zip_is_named_as_what_it_is(tmp_path, name, inside, message):
+    (tmp_path / name).write_bytes(zipped(*inside))
+    with pytest.raises(ValueError, match=f"{name} {message}"):
+        open_file_tree(tmp_path / name, BadInput("source", "stop"))
+
+
+def test_an_old_workbook_is_named_as_what_it_is(tmp_path):
+    (tmp_path / "fer2013.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    with pytest.raises(ValueError, match=r"fer2013\.xls is a document of an old Office; .*as CSV"):
+        open_file_tree(tmp_path / "fer2013.xls", BadInput("source", "stop"))
+
+
+def test_arrays_beside_images_are_passed_on(write_source):
+    tree = open_file_tree(write_source({"a/x.png": b"x", "landmarks.npy": b"n"}, "zip"), BadInput("source", "stop"))
+    assert list(tree.files) == ["a/x.png", "landmarks.npy"]

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, concatenate_datasets
 
 from dataset_script.bad_input import BadInput
-from dataset_script.tables import is_hub_id, is_table, load_table, read_table
+from dataset_script.file_tree import open_file_tree
+from dataset_script.tables import is_hub_id, is_table, load_table, named_files, read_table, refuse_packed_tables
 
 BAD_STOP = BadInput("source", "stop")
 
@@ -161,7 +165,10 @@ def test_image_files_that_the_table_only_points_to_are_read(tmp_path, encoded):
         (["data/train-0.parquet"], True),
         (["train/data-00000-of-00001.arrow"], True),
         (["metadata.csv", "1.png"], True),
+        (["default/train/0000.parquet"], True),
+        (["data/train/Metadata.csv", "data/train/1.png"], True),
         (["Angry/1.png", "notes.jsonl"], False),
+        (["archive/train/S001/Happy/1.png", "results.parquet"], False),
         (["fer2013.csv"], False),
     ],
 )
@@ -203,6 +210,101 @@ def test_a_metadata_csv_of_a_spreadsheet_is_read(write_source, encoded, tmp_path
         (3, "p000", images["happy.png"]),
         (4, "p001", images["sad.png"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", "file_name, label\nhappy.png, happy\nsad.png, sad\n"),
+        ("metadata.csv", "File_Name,Label\nhappy.png,happy\nsad.png,sad\n"),
+        ("Metadata.csv", "file_name,label\nhappy.png,happy\nsad.png,sad\n"),
+        ("metadata.jsonl", '{"file_name": "happy.png", "label": "happy"}\n{"file_name": "sad.png", "label": "sad"}\n'),
+    ],
+    ids=["spaces", "capitals", "capital file", "json"],
+)
+@pytest.mark.parametrize("folder", ["faces", "data/train", "[v2]"])
+def test_metadata_as_people_write_them(write_source, encoded, tmp_path, folder, name, text):
+    images = {f"{folder}/{name}.png": encoded(i) for i, name in enumerate(("happy", "sad"))}
+    source = write_source({f"{folder}/{name}": text.encode(), **images})
+    path = source / folder if folder == "[v2]" else source
+    faces = read_table(load_table(str(path), tmp_path / "cache"), BAD_STOP)
+    assert [(face.part, face.label, face.read()) for face in faces] == [
+        ("train", label, data) for label, data in zip((3, 4), images.values(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("before", [0, 1000])
+def test_a_metadata_csv_in_another_encoding_is_to_be_saved_as_utf8(write_source, encoded, tmp_path, separator, before):
+    rows = ["file_name,label", *before * ["e.png,sad"], "é.png,sad"]
+    text = "\r\n".join(rows).replace(",", separator).encode("cp1252")
+    source = write_source({"metadata.csv": text, "é.png": encoded(0), "e.png": encoded(1)})
+    with pytest.raises(ValueError, match=r"source: `datasets` cannot load it .*; save the csv as UTF-8"):
+        load_table(str(source), tmp_path / "cache")
+
+
+def test_a_metadata_csv_without_its_folder_is_refused(write_source, tmp_path):
+    source = write_source({"metadata.csv": b"file_name,label\nx.png,sad\n"})
+    with pytest.raises(ValueError, match=r"metadata\.csv lists images of its folder; name the folder"):
+        load_table(str(source / "metadata.csv"), tmp_path / "cache")
+
+
+def parquet(encoded, labels=("happy", "sad")):
+    buffer = io.BytesIO()
+    table(encoded, list(labels), Value("string")).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name", ["faces.parquet", "FACES.PARQUET", "faces.pq", "faces.parq", "faces.parquet.gzip", "faces"]
+)
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_parquet_is_known_by_its_content(write_source, encoded, tmp_path, name, is_alone):
+    source = write_source({f"default/train/{name}": parquet(encoded), "default/train/notes.txt": b"of the faces"})
+    path = source / "default/train" / name if is_alone else source
+    assert is_table(path)
+    faces = read_table(load_table(str(path), tmp_path / "cache"), BAD_STOP)
+    assert [(face.part, face.label, face.read()) for face in faces] == [
+        ("train", 3, encoded(0)),
+        ("train", 4, encoded(1)),
+    ]
+
+
+def test_parquet_of_view_types_is_read(encoded, tmp_path):
+    columns = {"image": pa.array([encoded(0), encoded(1)], pa.binary_view())}
+    columns["label"] = pa.array(["happy", "sad"], pa.string_view())
+    pq.write_table(pa.table(columns), tmp_path / "faces.parquet")
+    faces = read_table(load_table(str(tmp_path / "faces.parquet"), tmp_path / "cache"), BAD_STOP)
+    assert [(face.label, face.read()) for face in faces] == [(3, encoded(0)), (4, encoded(1))]
+
+
+@pytest.mark.parametrize("as_lines", [True, False])
+def test_json_on_its_own(write_source, encoded, tmp_path, as_lines):
+    source = write_source({"x.png": encoded(0)})
+    rows = [{"image": str(source / "x.png"), "label": label} for label in ("happy", "sad")]
+    text = "\n".join(map(json.dumps, rows)) if as_lines else json.dumps(rows)
+    (source / "faces.json").write_text(text)
+    assert is_table(source / "faces.json")
+    faces = read_table(load_table(str(source / "faces.json"), tmp_path / "cache"), BAD_STOP)
+    assert [face.label for face in faces] == [3, 4]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("name", ["metadata.csv", "data/train.parquet"])
+def test_a_table_in_an_archive_is_to_be_unpacked(write_source, name, kind):
+    tree = open_file_tree(write_source({name: b"", "x.png": b""}, kind), BAD_STOP)
+    with pytest.raises(ValueError, match=rf"source\.{kind}: {name} is a table, .* unpack it"):
+        refuse_packed_tables(tree)
+    refuse_packed_tables(open_file_tree(write_source({name: b"", "happy/x.png": b""}, kind), BAD_STOP))
+
+
+def test_images_that_a_table_names_in_place_of_holding_them(encoded):
+    held = table(encoded, ["sad"], Value("string"))
+    images = [{"bytes": None, "path": "a.png"}, {"bytes": encoded(0), "path": "b.png"}, None]
+    named = Dataset.from_dict({"image": images}, features=Features({"image": Image()}))
+    texts = Dataset.from_dict({"image": ["c.png", None, "x" * 5000]})
+    others = {"numbers": Dataset.from_dict({"image": [1]}), "none": Dataset.from_dict({"label": ["sad"]})}
+    assert list(named_files({"held": held, "named": named, "texts": texts, **others})) == ["a.png", "c.png"]
 
 
 def test_images_in_base64_are_refused_in_a_short_line_that_says_what_to_do(write_source, encoded, tmp_path):

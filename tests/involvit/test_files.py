@@ -22,9 +22,22 @@ def test_natural_order_counts():
     assert sorted(["f10", "f9", "e100", "f9a"], key=natural_key) == ["e100", "f9", "f9a", "f10"]
 
 
-@pytest.mark.parametrize(("path", "ignored"), [("a/.DS_Store", True), ("__MACOSX/a.png", True), ("a/b.png", False)])
-def test_hidden_files_and_those_of_file_managers_are_ignored(path, ignored):
-    assert is_ignored(path) is ignored
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a/.DS_Store", "__MACOSX/a.png", "a/Icon\r", "a/Icon\uf00d", "Temporary Items/a.png"),
+        *("a/Thumbs.db", "ehthumbs_vista.db", "Desktop.ini", "Thumbs.db:encryptable", "a/b.jpg:Zone.Identifier"),
+        *("$RECYCLE.BIN/S-1-5-21/$R1.png", "System Volume Information/a.png", "lost+found/a.png", "a/Picasa.ini"),
+        *("a/@eaDir/b.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/b.png", "@Recycle/b.png", "~snapshot/daily/b.png"),
+    ],
+)
+def test_hidden_files_and_those_of_systems_file_managers_and_servers_are_ignored(path):
+    assert is_ignored(path)
+
+
+@pytest.mark.parametrize("path", ["a/b.png", "#1/a.png", "@anna/a.png", "Icons/a.png", "recycled/a.png", "12:30.png"])
+def test_other_files_are_not_ignored(path):
+    assert not is_ignored(path)
 
 
 @pytest.mark.parametrize("before", [None, "old"])

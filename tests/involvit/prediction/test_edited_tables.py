@@ -72,6 +72,25 @@ def test_a_file_that_was_made_to_be_filled_is_filled(tmp_path, suffix):
     assert opened(path).start() == {"a.png"}
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("journaled", [True, False])
+def test_files_are_counted_in_a_table_that_was_sorted(tmp_path, suffix, journaled):
+    path, names = tmp_path / f"out{suffix}", ["a.mp4", "b.png", "c.png"]
+    table = opened(path)
+    table.append("a.mp4", [{**ROW, "frame": frame, "Happy": 0.5 + frame / 20} for frame in range(6)])
+    table.append("b.png", [ROW])
+    if not journaled:
+        table.append("c.png", [ROW])
+    table.write(names)
+    rows = pd.concat(table._table.read())
+    table._table.write([rows.sample(frac=1, random_state=3)])
+    table = opened(path)
+    assert len(table.start()) == 2 + (not journaled)
+    if journaled:
+        table.append("c.png", [ROW])
+    assert table.write(names, all_tried=True).images == 3
+
+
 def test_a_link_into_a_folder_that_is_not_there_is_told(tmp_path):
     (tmp_path / "out.csv").symlink_to(tmp_path / "gone" / "there.csv")
     with pytest.raises(FileNotFoundError, match=r"out\.csv: there is no folder .*/gone; make it first$"):

@@ -293,6 +293,16 @@ def test_a_pipe_is_refused_in_one_line(tmp_path):
             read(tmp_path / "pipe.jpg")
 
 
+def test_a_tilde_in_quotes_is_the_home_unless_there_is_a_file_of_that_name(tmp_path, monkeypatch):
+    touch(tmp_path, "home/a.jpg", "home/b/c.jpg", "work/~x.jpg")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    home = tmp_path / "home"
+    assert find_files(["~/*.jpg", "~/b", "~/a.jpg", "~x.jpg"]) == [home / "a.jpg", home / "b/c.jpg", Path("~x.jpg")]
+    touch(Path(), "~/d.jpg")
+    assert find_files(["~/*.jpg"]) == [Path("~/d.jpg")]
+
+
 def test_a_path_that_leads_to_nothing_is_named(tmp_path):
     touch(tmp_path, "texts/notes.txt")
     with pytest.raises(FileNotFoundError, match=r"nowhere: no such file or folder"):
@@ -326,11 +336,12 @@ def test_what_is_neither_is_not_called_an_image(tmp_path, name):
         read_image(tmp_path / name)
 
 
-def test_a_zip_file_is_called_one(tmp_path):
-    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+@pytest.mark.parametrize("name", ["faces.zip", "faces", "book.CBZ"])
+def test_a_zip_file_is_called_an_archive(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
         archive.writestr("a.png", b"")
-    with pytest.raises(ValueError, match=r"faces\.zip: is a zip file; unpack it, and name the folder$"):
-        read_image(tmp_path / "faces.zip")
+    with pytest.raises(ValueError, match=rf"{name}: is an archive; unpack it, and name the folder$"):
+        read_image(tmp_path / name)
 
 
 def test_a_folder_that_may_not_be_read_is_told(tmp_path, nobody):

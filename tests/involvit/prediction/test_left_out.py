@@ -53,6 +53,46 @@ def test_photos_and_archives_that_are_not_read_are_told_in_a_line(tmp_path, writ
     assert [record.getMessage() for record in caplog.records] == [line]
 
 
+RAW = {
+    **dict.fromkeys(
+        ["a.NRW", "a.gpr", "a.sr2", "a.kdc", "a.iiq", "a.dcr", "a.mef", "a.erf", "a.ptx", "a.odd"], b"II*\0"
+    ),
+    **{"a.x3f": b"FOVb", "a.mrw": b"\0MRM", "a.crw": b"II\x1a\0\0\0HEAPCCDR", "a.raw": b"IIU\0", "x.orf": b"IIRO"},
+    **{"no_suffix": b"FUJIFILMCCD-RAW", "a.cr3": b"\0\0\0\x18ftypcrx ", "damaged.dng": b"hello"},
+}
+ARCHIVES = dict.fromkeys(
+    ["a.zip", "a.z01", "a.cbz", "a.rar", "a.iso", "a.tar.zst", "a.TZST", "a.tar.lz4", "a.7z.001"], b""
+)
+ARCHIVES |= {"a.bin": b"7z\xbc\xaf\x27\x1c", "b": b"Rar!\x1a\x07", "c": b"PK\3\4"}
+
+
+@pytest.mark.parametrize("name", [*RAW, *ARCHIVES])
+def test_every_kind_of_them_is_told_in_a_folder_and_refused_by_name(tmp_path, write_images, caplog, name):
+    write_images(tmp_path, "1.png")
+    content = RAW.get(name) or ARCHIVES[name]
+    (tmp_path / name).write_bytes(content + bytes(60))
+    assert find_files([tmp_path]) == [tmp_path / "1.png"]
+    assert f"left out raw photos and archives (1, such as {tmp_path / name})" in caplog.text
+    what = "a raw photo; convert it to JPEG or PNG" if name in RAW else "an archive; unpack it, and name the folder"
+    with pytest.raises(ValueError, match=f"{name}: is {what}$"):
+        read_image(tmp_path / name)
+
+
+def test_other_files_are_left_out_in_silence(tmp_path, write_images, caplog):
+    write_images(tmp_path, "1.png")
+    for name in ("notes.txt", "table.xlsx", "arrays.npz", "rows.json.zst", "1.001", "texts.tar.gz", "s.r0"):
+        (tmp_path / name).write_bytes(b"PK\3\4" if name.endswith(("x", "z")) else b"\x28\xb5\x2f\xfd")
+    (tmp_path / "texts.tar.gz").write_bytes(b"")
+    assert tmp_path / "1.png" in find_files([tmp_path])
+    assert caplog.messages == []
+
+
+def test_the_preview_in_a_raw_photo_is_not_taken_for_it(tmp_path, onnx_model, capsys):
+    Image.new("RGB", (160, 120)).save(tmp_path / "DSC.NEF", "TIFF")
+    assert predict_files([str(tmp_path / "DSC.NEF")], str(onnx_model), False, None, None) == 1
+    assert capsys.readouterr().out == f"{tmp_path}/DSC.NEF: is a raw photo; convert it to JPEG or PNG\n"
+
+
 def test_a_jpeg_xl_photo_is_found_and_told(tmp_path):
     (tmp_path / "photo.jxl").write_bytes(b"\xff\x0a" + bytes(60))
     (tmp_path / "photo").write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(60))

@@ -137,6 +137,29 @@ def test_a_mistaken_shard_is_told_before_the_model_is_loaded(tmp_path, shards):
         predict(shards, tmp_path / "ids.parquet", model=tmp_path / "no model.onnx")
 
 
+def test_a_shard_without_images_costs_no_other(shards, onnx_model, tmp_path, capsys):
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "none.parquet")
+    tarfile.open(tmp_path / "none.tar", "w").close()
+    empty = [tmp_path / "none.parquet", tmp_path / "none.tar"]
+    assert predict(shards / "59.png", *empty, model=onnx_model, out=tmp_path / "out.csv") == 0
+    assert list(pd.read_csv(tmp_path / "out.csv")["file"]) == [str(shards / "59.png")]
+    assert f"left out shards without images (2, such as {empty[0]})\n" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"none\.parquet: there are no images in it"):
+        predict(*empty, model=onnx_model)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_table_is_no_input_of_the_next_run(shards, onnx_model, monkeypatch, capsys, suffix):
+    monkeypatch.chdir(shards)
+    for out in (Path(f"r{suffix}"), Path(f"r{suffix}").absolute()):
+        for _ in range(2):
+            assert predict(*Path().iterdir(), model=onnx_model, out=out) == 1  # as the shell's `*` has it
+            assert capsys.readouterr().out.startswith(f"{out}: 59 images")
+            Path(f"r{suffix}.unfinished.jsonl").touch()
+    with pytest.raises(ValueError, match=rf"r{suffix} is the table to write, not one to read; name images"):
+        predict(f"r{suffix}", model=onnx_model, out=Path(f"r{suffix}"))
+
+
 def test_a_damaged_shard_costs_no_other_and_is_tried_again(shards, onnx_model, tmp_path, capsys):
     whole = (shards / "part.tar").read_bytes()
     (shards / "part.tar").write_bytes(whole[:20_000])

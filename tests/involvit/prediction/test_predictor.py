@@ -186,6 +186,15 @@ def test_a_stream_of_a_folder_takes_the_images_in_it(classifier, files):
     assert sources == files
 
 
+def test_a_stream_may_be_of_one_image(classifier):
+    red = picture((200, 0, 0))
+    for image in (red, Image.fromarray(red), [red], np.stack([red])):
+        (result,) = Predictor(classifier).stream(image)
+        assert result.faces[0].label == "red"
+    (result,) = Predictor(classifier).stream(3)
+    assert str(result.error) == "int is not an image; give a path, PIL image or array, or a list of them"
+
+
 def test_each_process_takes_its_share_of_a_stream(classifier, files, monkeypatch):
     shares = []
     for index in range(3):
