@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -67,7 +68,7 @@ def read_rows(tree: FileTree, name: str, bad: BadInput) -> Iterator[Face | None]
 
 
 def _parse(row: dict[str, str]) -> tuple[str, int, bytes]:
-    emotion = row["emotion"].strip()
+    emotion = re.sub(r"\.0+$", "", row["emotion"].strip())  # pandas makes 3.0 of all numbers where one is missing
     if emotion not in [str(index) for index in range(len(LABELS))]:
         raise ValueError(f"has the emotion {emotion[:20]!r}, not a number from 0 to {len(LABELS) - 1}")
     usage = row.get("usage")

@@ -209,6 +209,8 @@ def read_table(tables: DatasetDict, bad: BadInput) -> list[Face]:
     faces = []
     for split, table in tables.items():
         missing = [column for column in ("image", "label") if column not in table.column_names]
+        if "file_name" in table.column_names and "image" in missing:
+            raise ValueError(f"{bad.source} lists images of its folder; name the folder.")
         if missing:
             raise ValueError(
                 f"{bad.source}: split {split!r} has no column {' and no '.join(map(repr, missing))} but "

@@ -172,7 +172,7 @@ def check_video(path: str | Path) -> None:
     """
     name = _shown(Path(path).name)
     head = _check_content(Path(path), name)
-    if not begins_as_video(head):
+    if not begins_as_video(head, Path(name).suffix):
         raise UploadError(f"{name} is not a video. Please choose an MP4, MOV or WebM file.")
     with open_video(path) as capture:
         width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -206,7 +206,7 @@ def _no_photo(path: Path, head: bytes, name: str) -> str:
         return f"{name} is a HEIC photo, which cannot be read here. Please save it as JPEG and choose that."
     if b"<svg" in head.lower():
         return f"{name} is a drawing (SVG), not a photo. Please save it as PNG and choose that."
-    if begins_as_video(head) or Path(name).suffix.lower() in VIDEO_SUFFIXES:
+    if begins_as_video(head, Path(name).suffix) or Path(name).suffix.lower() in VIDEO_SUFFIXES:
         return f"{name} is a video. Please choose a photo, or open it under Video."
     if is_shard(path):
         return f"{name} is an archive that is not opened here. Please unpack it, or make a zip file, and choose that."

@@ -39,6 +39,8 @@ def load_faces(data: str, part: str = "validation", **load_arguments: Any) -> da
         FileNotFoundError: If there is no such data.
         ValueError: If the data cannot be used, or the part is missing, empty or without labels.
     """
+    if part == "all" and load_arguments.get("split") is None:
+        load_arguments["split"] = "random"  # which needs no number of images in each class
     parts = load_fer_dataset(data, **load_arguments)
     if part not in (*parts, "all"):
         raise ValueError(f"{data} has no part {part}; choose one of {', '.join([*parts, 'all'])} by --part")

@@ -28,6 +28,7 @@ RAW_SUFFIXES = {
     *(".nef", ".nrw", ".orf", ".pef", ".ptx", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+MJPEG_SUFFIXES = {".mjpeg", ".mjpg"}  # JPEG images in a row, as many cameras write: the name alone tells that from one
 AUDIO_SUFFIXES = {".m4a", ".mka", ".weba", ".wma"}  # begin as videos do
 SHARD_SUFFIXES = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 TIFF_SUFFIXES = {".tif", ".tiff", ""}  # raw photos of cameras begin so too, and what Pillow sees in them is a preview
@@ -104,14 +105,18 @@ def first_bytes(path: str | Path) -> bytes:
 
 
 def begins_as_image(head: bytes, suffix: str) -> bool:
-    """Returns whether a file that begins so is an image; its suffix tells a TIFF file from a raw photo."""
+    """Returns whether a file that begins so is an image; its suffix tells a TIFF file from a raw photo, and a JPEG one
+    from a video of such."""
+    if begins_as_video(head, suffix):
+        return False
     is_tiff = _TIFF.match(head) and suffix.lower() in TIFF_SUFFIXES
     return bool(is_tiff) or _IMAGE.match(head) is not None
 
 
-def begins_as_video(head: bytes) -> bool:
-    """Returns whether a file that begins so is a video."""
-    return _VIDEO.match(head) is not None
+def begins_as_video(head: bytes, suffix: str) -> bool:
+    """Returns whether a file that begins so is a video; its suffix tells one of JPEG images from a single one."""
+    is_mjpeg = suffix.lower() in MJPEG_SUFFIXES and head.startswith(b"\xff\xd8\xff")
+    return is_mjpeg or _VIDEO.match(head) is not None
 
 
 def begins_as_parquet(head: bytes) -> bool:
@@ -148,7 +153,7 @@ def _is_tar(path: str | PurePath, head: bytes) -> bool:
 def is_video(path: str | PurePath) -> bool:
     """Returns whether a file is to be read as a video: by its content, or by its name if it is no image either."""
     head, suffix = first_bytes(path), PurePath(path).suffix.lower()
-    return begins_as_video(head) or (suffix in VIDEO_SUFFIXES and not begins_as_image(head, ".tif"))
+    return begins_as_video(head, suffix) or (suffix in VIDEO_SUFFIXES and not begins_as_image(head, ".tif"))
 
 
 def is_parquet(path: str | PurePath) -> bool:
@@ -168,7 +173,7 @@ def is_shard(path: str | PurePath) -> bool:
     if begins_as_parquet(head) or _is_tar(path, head):
         return True
     is_named_so = PurePath(path).name.lower().endswith(SHARD_SUFFIXES)
-    return is_named_so and not begins_as_image(head, ".tif") and not begins_as_video(head)
+    return is_named_so and not begins_as_image(head, ".tif") and not begins_as_video(head, "")
 
 
 def is_image_or_video(path: str | PurePath) -> bool:
@@ -184,4 +189,4 @@ def is_image_or_video(path: str | PurePath) -> bool:
     if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return True
     head = first_bytes(path)
-    return begins_as_image(head, suffix) or (begins_as_video(head) and suffix not in AUDIO_SUFFIXES)
+    return begins_as_image(head, suffix) or (begins_as_video(head, suffix) and suffix not in AUDIO_SUFFIXES)

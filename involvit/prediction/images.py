@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import cv2
@@ -142,7 +142,7 @@ def read_stored_image(image: StoredImage) -> np.ndarray:
         raise ValueError(f"{image.name} {image.fault}")
     if is_lfs_pointer(image.data):
         raise ValueError(f"{image.name} {LFS_ADVICE}")
-    if begins_as_video(image.data[:HEAD_BYTES]):
+    if begins_as_video(image.data[:HEAD_BYTES], PurePath(image.name).suffix):
         raise ValueError(f"{image.name} is a video; take it out of the shard, and name the file")
     return _decoded(io.BytesIO(image.data), image.name)
 
@@ -193,7 +193,7 @@ def read_video(path: str | Path) -> Iterator[VideoFrame]:
         raise ValueError(f"{path}: cannot be read as a video ({error.strerror}); replace or remove it") from error
     if not head:
         raise ValueError(f"{path} {EMPTY}")
-    if begins_as_video(head):
+    if begins_as_video(head, Path(path).suffix):
         with open_regular(path) as file, _capture(file) as capture:
             frames_per_second = capture.get(cv2.CAP_PROP_FPS)
             # OpenCV turns as the matrix turns the upper edge; what that leaves upside down is seen in the turned frame.

@@ -67,7 +67,7 @@ def _is_image_or_video(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str,
     if not member.isreg():
         return False
     head = tar.extractfile(member).read(HEAD_BYTES)
-    return begins_as_image(head, suffix) or begins_as_video(head)
+    return begins_as_image(head, suffix) or begins_as_video(head, suffix)
 
 
 def _stored(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> StoredImage:
@@ -80,4 +80,4 @@ def _stored(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> StoredI
         return StoredImage(name, None, fault=f"has {member.size:,} bytes, more than an image can have; remove it")
     file = tar.extractfile(member)
     head = file.read(HEAD_BYTES)
-    return StoredImage(name, head if begins_as_video(head) else head + file.read())
+    return StoredImage(name, head if begins_as_video(head, PurePosixPath(name).suffix) else head + file.read())

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import CommitOperationAdd, HfApi, RepoUrl, constants, get_token, is_offline_mode
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
 from huggingface_hub.utils import logging, validate_repo_id
-from safetensors import SafetensorError, safe_open
 
+from ..model_folders import fault_of_weights
 from ..training.public_recipe import public_recipe
 from .card_contents import FIGURES
 from .model_card import check_is_there, model_card, read_json
@@ -107,11 +107,8 @@ def _check_model(directory: Path) -> None:
     for name in sorted(weights | code):
         check_is_there(directory / name)
     for path in sorted(directory / name for name in weights):
-        try:
-            with safe_open(path, framework="numpy"):
-                pass
-        except SafetensorError as error:
-            raise ValueError(f"{path} is cut off or damaged ({error}); save the model again") from error
+        if fault := fault_of_weights(path):
+            raise ValueError(f"{path} {fault}")
 
 
 def find_token() -> str:

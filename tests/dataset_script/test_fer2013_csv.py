@@ -45,6 +45,13 @@ def test_columns_in_another_order_with_spaces_and_no_usage(read):
     assert (face.part, face.label, face.path) == ("train", 1, "fer2013.csv#2")
 
 
+def test_classes_may_be_numbers_of_pandas_which_writes_a_point_where_one_is_missing(read):
+    text = f"emotion,pixels\n3.0,{TEXTS[0]}\n,{TEXTS[1]}\n0.0,{TEXTS[2]}\n2.5,{TEXTS[2]}\n"
+    faces, left_out = read(text, on_error="skip")
+    assert [(face.path, face.label) for face in faces] == [("fer2013.csv#2", 3), ("fer2013.csv#4", 0)]
+    assert len(left_out) == 2 and "has the emotion ''" in left_out[0] and "has the emotion '2.5'" in left_out[1]
+
+
 @pytest.mark.parametrize("side", [64, 96, 224])
 def test_faces_of_another_size_are_read(read, side):
     pixels = np.random.default_rng(1).integers(100, 256, (side, side), dtype=np.uint8)

@@ -249,6 +249,12 @@ def test_a_metadata_csv_without_its_folder_is_refused(write_source, tmp_path):
         load_table(str(source / "metadata.csv"), tmp_path / "cache")
 
 
+def test_a_list_of_images_that_is_named_without_its_folder_is_refused(write_source, tmp_path):
+    source = write_source({"metadata.jsonl": b'{"file_name": "x.png", "label": "sad"}\n'}) / "metadata.jsonl"
+    with pytest.raises(ValueError, match=r"metadata\.jsonl lists images of its folder; name the folder"):
+        read_table(load_table(str(source), tmp_path / "cache"), BadInput(str(source), "stop"))
+
+
 def parquet(encoded, labels=("happy", "sad")):
     buffer = io.BytesIO()
     table(encoded, list(labels), Value("string")).to_parquet(buffer)

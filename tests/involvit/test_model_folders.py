@@ -8,7 +8,7 @@ from involvit.model_folders import fault_of_model_folder
 from involvit.prediction.torch_classifier import TorchClassifier
 from involvit.training.build_model import build_config, build_model
 from involvit.training.recipe import Recipe
-from modeling_involvit import InvolViTConfig, InvolViTImageProcessor
+from modeling_involvit import InvolViTConfig, InvolViTForImageClassification, InvolViTImageProcessor
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1234\n"
 
@@ -62,9 +62,17 @@ def make_cut_off(folder):
     return r"m cannot be loaded: .*m/config\.json is not valid JSON \(.* line .*\); save the model again"
 
 
+def make_cut_off_weights(folder):
+    config = InvolViTConfig(branches="rednet", rednet_depths=(1, 1), rednet_widths=(64, 128), image_size=32)
+    InvolViTForImageClassification(config).save_pretrained(folder)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    return r"m cannot be loaded: .*m/model\.safetensors is cut off or damaged \(.*\); get it again, or save the"
+
+
 MAKERS = [
     *(make_lfs, make_adapter, make_output_of_a_trainer, make_nothing, make_parent_of_models, make_folder_of_onnx),
-    *(make_byte_order_mark, make_cut_off),
+    *(make_byte_order_mark, make_cut_off, make_cut_off_weights),
 ]
 
 

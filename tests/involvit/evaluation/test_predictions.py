@@ -42,6 +42,13 @@ def test_parts_of_the_data_are_chosen_by_name(grey_folder, tmp_path):
         load_faces(str(grey_folder), "test", **options)
 
 
+def test_few_images_are_enough_where_all_are_measured(grey_folder, tmp_path):
+    few = {"validation_fraction": 0.05, "cache_dir": tmp_path}  # four images, of seven classes
+    with pytest.raises(ValueError, match="do not give both sides one of each of 7 classes"):
+        load_faces(str(grey_folder), **few)
+    assert len(load_faces(str(grey_folder), "all", **few)) == 70
+
+
 def test_faces_without_labels_are_refused(monkeypatch, grey_faces):
     from involvit.evaluation import predictions
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from involvit.files import IMAGE_FORMATS
 from involvit.prediction.file_kinds import is_image_or_video, is_video, open_regular
+from involvit.prediction.images import read_video
 
 from .noise_videos import NOISE, write_video
 
@@ -42,6 +43,15 @@ def test_every_kind_of_video_is_known_by_its_content(tmp_path, name, codec):
         path = path.rename(tmp_path / new)
         assert is_video(path)
         assert is_image_or_video(path)
+
+
+@pytest.mark.parametrize("name", ["clip.mjpeg", "CLIP.MJPG"])
+def test_jpeg_images_in_a_row_are_a_video_by_the_name(tmp_path, name):
+    frames = [cv2.imencode(".jpg", np.roll(NOISE, 10 * number))[1].tobytes() for number in range(5)]
+    (tmp_path / name).write_bytes(b"".join(frames))
+    assert is_video(tmp_path / name)
+    assert is_image_or_video(tmp_path / name)
+    assert [frame.index for frame in read_video(tmp_path / name)] == [0, 1, 2, 3, 4]
 
 
 def test_a_transport_stream_may_begin_within_a_packet(tmp_path):

@@ -334,6 +334,9 @@ def test_weights_that_are_cut_off_are_refused(small_folder):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match="cut off or damaged"):
         hub.push_folder(path, "anna/fer")
+    weights.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234\n")
+    with pytest.raises(ValueError, match=r"model\.safetensors is a Git LFS pointer, .* run `git lfs pull`"):
+        hub.push_folder(path, "anna/fer")
 
 
 def test_weights_in_several_files_are_all_pushed_and_each_must_be_there(model, pushed, tmp_path):

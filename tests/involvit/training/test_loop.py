@@ -122,7 +122,10 @@ def test_a_run_can_start_from_a_trained_model_and_keeps_its_configuration(run, t
         run(tmp_path / "wider", pretrained=str(tmp_path / "first"), model={"fusion_channels": 64})
     weights = tmp_path / "first" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(FailedRunError, match="first are damaged"):
+    with pytest.raises(
+        FailedRunError,
+        match=r"first cannot be loaded: .*first/model\.safetensors is cut off or damaged .*; get it again",
+    ):
         run(tmp_path / "damaged", pretrained=str(tmp_path / "first"))
 
 
