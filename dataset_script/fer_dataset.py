@@ -17,7 +17,7 @@ from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from datasets.fingerprint import Hasher
 
-from involvit.files import expand_user
+from involvit.files import URL_ADVICE, expand_user, is_url
 from involvit.names import shown
 
 from .bad_input import BadInput
@@ -276,6 +276,8 @@ def find_source(data: str | Path, cache_dir: str | Path | None = None) -> Source
     if is_hub_id(data):
         tables = load_table(data, cache_dir)
         return Source(data, Hasher.hash({split: table._fingerprint for split, table in tables.items()}), tables)
+    if is_url(data):
+        raise FileNotFoundError(f"{data} {URL_ADVICE}; a data set of the Hub is named by its id, owner/name.")
     raise FileNotFoundError(
         f"{data!r} does not exist. {ADVICE} Or give a Hub id of the form owner/name, or the word {RENDERED!r}."
     )

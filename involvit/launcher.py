@@ -42,7 +42,8 @@ def was_launched() -> bool:
         for name in given:
             del os.environ[name]
         if any(given.get(name, "").strip() not in ("", "1") for name in ("WORLD_SIZE", *_MPI_SIZES)):
-            logger.warning(f"{', '.join(given)} are ignored: no launcher set them together, so this process is alone")
+            verb = "is" if len(given) == 1 else "are"
+            logger.warning(f"{', '.join(given)} {verb} ignored: no launcher set all it would, so this process is alone")
         return False
     if size > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # with it they are there
         logger.warning(f"waiting for the other processes at {given['MASTER_ADDR']}:{port}, as WORLD_SIZE={size} says")

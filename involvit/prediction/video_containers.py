@@ -25,14 +25,15 @@ def is_cut_off(file: BinaryIO) -> bool:
             return True
         _, end = _matroska_content(file, at)
         return end is not None and end > size
-    kinds = set()
+    kinds, kind = set(), b""
     for kind, _, end in _boxes(file, 0, size):
         kinds.add(kind)
         if kind in (b"mdat", b"moov", b"moof") and end > size:
             return True
         if b"moof" in kinds and (end > size or not kind.isalnum()):  # parts follow each other up to a hole
             return True
-    return b"mdat" in kinds and b"moov" not in kinds  # which many write last: where the frames are
+    # Many write last where the frames are (moov); those of a fragment follow its head (moof).
+    return (b"mdat" in kinds and b"moov" not in kinds) or kind == b"moof"
 
 
 def has_hole(file: BinaryIO) -> bool:

@@ -304,6 +304,12 @@ def test_a_missing_path_says_what_can_be_given(load, data):
         load(data)
 
 
+@pytest.mark.parametrize("data", ["https://example.com/faces.zip", "hf://datasets/anna/faces"])
+def test_a_url_is_named_as_one(load, data):
+    with pytest.raises(FileNotFoundError, match=f"{data} is a URL, and those are not read; download it first"):
+        load(data)
+
+
 NAMES = ["[v2] faces", "a*b", "12:30", "a#b", "a%20b", "-x", "~nobody", "a::b", "hf:", "é中"]
 
 

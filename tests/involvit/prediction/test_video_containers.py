@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_an_mp4_file_without_its_index_is_cut_off(tmp_path, ends_before, has_len
     (tmp_path / "a.mp4").write_bytes(content[: content.index(ends_before.encode()) - 4])
     with pytest.raises(ValueError, match=r"a\.mp4: cannot be read as a video, the file is cut off; copy it again"):
         next(read_video(tmp_path / "a.mp4"))
+
+
+def test_a_file_of_fragments_is_cut_off_wherever_one_is_not_whole():
+    parts = [(b"ftyp", 8), (b"moov", 40), *[(b"moof", 30), (b"mdat", 200)] * 2]
+    boxes = [struct.pack(">I4s", 8 + length, kind) + bytes(length) for kind, length in parts]
+    content = b"".join(boxes)
+    second = len(content) - len(boxes[-1]) - len(boxes[-2])  # where its head begins
+    for end in (second, len(content)):
+        assert not is_cut_off(io.BytesIO(content[:end]))
+    for end in (*range(second + 8, len(content), 5), len(content) - len(boxes[-1]), len(content) - 1):
+        assert is_cut_off(io.BytesIO(content[:end])), end
 
 
 TURNS = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)]
