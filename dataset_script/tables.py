@@ -20,7 +20,7 @@ from datasets.packaged_modules.json.json import Json
 from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub import constants, get_session
 
-from involvit.files import LFS_ADVICE, is_lfs_pointer, natural_key
+from involvit.files import LFS_ADVICE, is_lfs_pointer, is_parquet_start, natural_key
 
 from .bad_input import BadInput
 from .csv_files import is_plain_csv
@@ -37,7 +37,6 @@ ADVICE = (
 )
 _BUILDERS = {"parquet": Parquet, "arrow": Arrow, "json": Json}
 _KINDS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".ndjson": "json"}
-_PARQUET_START = b"PAR1"
 _PATTERN = re.compile(r"[*?[]")  # a path with such a sign `datasets` takes for a pattern
 _LONGEST_PATH = 300  # no image is as small in Base64
 _METADATA = "metadata.csv"
@@ -77,7 +76,7 @@ def _kind(path: Path) -> str | None:
     if suffix in _KINDS or suffix in PIL.Image.registered_extensions():
         return _KINDS.get(suffix)
     with suppress(OSError), path.open("rb") as file:
-        return "parquet" if file.read(len(_PARQUET_START)) == _PARQUET_START else None
+        return "parquet" if is_parquet_start(file.read(4)) else None
     return None
 
 

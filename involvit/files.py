@@ -50,6 +50,11 @@ def is_heic(start: bytes) -> bool:
     return _HEIC.match(start) is not None
 
 
+def is_parquet_start(start: bytes) -> bool:
+    """Returns whether a file that begins so is Parquet."""
+    return start.startswith(b"PAR1")
+
+
 def is_lfs_pointer(start: bytes) -> bool:
     """Returns whether a file that begins with these bytes, 64 or more, is what a clone without Git LFS holds of it."""
     return start.startswith(_LFS_POINTER)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from ..files import IMAGE_FORMATS, LFS_ADVICE, is_lfs_pointer
+from ..files import IMAGE_FORMATS, LFS_ADVICE, is_lfs_pointer, is_parquet_start
 from ..tars import DECOMPRESSORS, naming_tar_damage
 
 HEAD_BYTES = 4096  # what a reader of the first bytes gets
@@ -119,11 +119,6 @@ def begins_as_video(head: bytes, suffix: str) -> bool:
     return is_mjpeg or _VIDEO.match(head) is not None
 
 
-def begins_as_parquet(head: bytes) -> bool:
-    """Returns whether a file that begins so is Parquet."""
-    return head.startswith(b"PAR1")
-
-
 def why_unread(path: str | PurePath, head: bytes) -> str | None:
     """Returns what a file is that may hold images, but is not read, and what to do; None if it is none such.
 
@@ -159,7 +154,7 @@ def is_video(path: str | PurePath) -> bool:
 def is_parquet(path: str | PurePath) -> bool:
     """Returns whether a shard is Parquet; else it is a tar."""
     head = first_bytes(path)
-    return begins_as_parquet(head) or (PurePath(path).suffix.lower() == ".parquet" and not _is_tar(path, head))
+    return is_parquet_start(head) or (PurePath(path).suffix.lower() == ".parquet" and not _is_tar(path, head))
 
 
 def is_shard(path: str | PurePath) -> bool:
@@ -170,7 +165,7 @@ def is_shard(path: str | PurePath) -> bool:
     if PurePath(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return False
     head = first_bytes(path)
-    if begins_as_parquet(head) or _is_tar(path, head):
+    if is_parquet_start(head) or _is_tar(path, head):
         return True
     is_named_so = PurePath(path).name.lower().endswith(SHARD_SUFFIXES)
     return is_named_so and not begins_as_image(head, ".tif") and not begins_as_video(head, "")
